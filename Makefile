@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# make setup | all | demo | check | bench | lint | install | clean
+#
+# Each room becomes one static library from all its .c files; folders named cmd/ hold programs' mains and subcommands.
+
+VERSION := 0.1
+B       := build
+PREFIX  ?= /usr
+DESTDIR ?=
+
+CC      := gcc
+PKGS    := libmnl jansson libfyaml openssl libssh2
+CFLAGS  ?= -O2 -g
+# Warnings are errors. -Wno-missing-field-initializers: tables and options name the fields that matter.
+CFLAGS  += -std=c11 -D_GNU_SOURCE -I. -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wpointer-arith \
+           -Wno-missing-field-initializers -fstack-protector-strong -D_FORTIFY_SOURCE=2 -pthread -MMD -MP \
+           -DEDGEHOP_VERSION='"$(VERSION)"'
+LDFLAGS += -pthread -Wl,-z,relro,-z,now
+
+# Asked once, and not before the packages are there.
+PKG_LIBS = $(shell pkg-config --libs $(PKGS))
+CFLAGS  += $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+
+sources = $(filter-out $(1)/cmd/%,$(shell find $(1) -name '*.c' | sort))
+objects = $(patsubst %.c,$(B)/%.o,$(1))
+
+COMMON    := $(call objects,$(call sources,common))
+NETSWITCH := $(call objects,$(filter-out netswitch/guest/%,$(call sources,netswitch)))
+GUEST     := $(call objects,$(shell find netswitch/guest -name '*.c' 2>/dev/null | sort))
+MIGRATE   := $(call objects,$(call sources,migrate))
+FRONT     := $(call objects,$(shell find migrate/cmd -name '*.c' 2>/dev/null | sort))
+KIT       := $(patsubst tests/kit/%.c,$(B)/kit/%,$(wildcard tests/kit/*.c))
+UNITS     := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
+
+PROGRAMS  := $(B)/edgehop $(B)/edgehop-guest
+
+.PHONY: all setup demo check check-units bench lint format install clean
+all: $(PROGRAMS) $(KIT)
+
+setup:
+	scripts/setup
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+
+$(B)/libcommon.a: $(COMMON)
+$(B)/libnetswitch.a: $(NETSWITCH)
+$(B)/libmigrate.a: $(MIGRATE)
+$(B)/lib%.a:
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/edgehop: $(FRONT) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libcommon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+# The agent runs in guests of any distribution: nothing but the kernel is asked for.
+$(B)/edgehop-guest: $(GUEST) $(B)/libnetswitch.a $(B)/libcommon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -static -o $@ $^ -lmnl -ljansson
+
+# What the labs and benchmarks run beside the product; static, since some of it runs in the guest.
+$(B)/kit/%: tests/kit/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -static -o $@ $<
+
+# Unit tests also run under ASan and UBSan: a second build of everything they link.
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+$(B)/san/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) -c -o $@ $<
+
+UNIT_OBJECTS = $(patsubst $(B)/%,$(B)/san/%,$(MIGRATE) $(NETSWITCH) $(GUEST_PARTS) $(COMMON))
+# the agent without its main
+GUEST_PARTS  = $(filter-out %/main.o,$(GUEST))
+$(B)/san/libunits.a: $(UNIT_OBJECTS)
+	@rm -f $@
+	ar rcs $@ $^
+$(B)/unit/%: tests/unit/%.c $(B)/san/libunits.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $< $(B)/san/libunits.a -lcmocka $(PKG_LIBS)
+
+check-units: $(UNITS)
+	tests/run $(UNITS)
+
+check: setup
+	$(MAKE) all $(UNITS)
+	tests/run $(UNITS) tests/lab/test-*
+
+demo: setup
+	$(MAKE) all
+	scripts/demo
+
+bench: setup
+	$(MAKE) all
+	tests/bench/run-all
+
+bench-%: setup
+	$(MAKE) all
+	tests/bench/bench-$*
+
+lint:
+	scripts/lint
+
+format:
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+install: all
+	install -D -m 755 $(B)/edgehop $(DESTDIR)$(PREFIX)/sbin/edgehop
+	install -D -m 755 $(B)/edgehop-guest $(DESTDIR)$(PREFIX)/sbin/edgehop-guest
+
+clean:
+	rm -rf $(B)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+.SECONDARY:
