@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef COMMON_FAULT_H
+#define COMMON_FAULT_H
+
+#include "common/error.h"
+
+/*
+ * Named fault points, so that tests can force each path that only a crash at the right moment
+ * takes. The file PLACE_RUN "/faults" arms them, a line each: NAME ACTION
+ *
+ *	fail	the point's function fails
+ *	kill	this process gets SIGKILL
+ *	hang	this process sleeps until it is killed
+ *	slow	this process sleeps for 2 s, then goes on
+ *
+ * A point that is reached while armed first creates PLACE_RUN "/fault-hit-NAME", which tests wait for.
+ * Only root can write there; without the file a point costs one failing open().
+ *
+ * The names, in a hop's order (S at the source, D at the destination):
+ *	disk-copy (S, D), memory-copy (S, D), paused (S), prepared (D), prepared-seen (S),
+ *	released (S), released-seen (D), accepted (D), accepted-seen (S), announced (D), retired (D)
+ */
+int fault_point(const char *name, struct error **err);
+
+#endif

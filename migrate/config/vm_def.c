@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/config/vm_def.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/units.h"
+
+void vm_def_free(struct vm_def *def)
+{
+	if (!def)
+		return;
+	for (size_t i = 0; i < def->site_count; i++)
+		free(def->sites[i].addresses);
+	free(def->sites);
+	free(def->nics);
+	free(def->disks);
+	free(def->text);
+	free(def);
+}
+
+const struct vm_site *vm_def_site(const struct vm_def *def, const char *site, struct error **err)
+{
+	char names[256] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < def->site_count; i++) {
+		if (strcmp(def->sites[i].name, site) == 0)
+			return &def->sites[i];
+		if (used < sizeof(names))
+			used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s",
+						 i ? ", " : "", def->sites[i].name);
+	}
+	error_set(err, ENOENT,
+		  "VM %s has no addresses for site \"%s\", its definition has them for %s",
+		  def->name, site, names);
+	return NULL;
+}
+
+const struct vm_disk *vm_def_disk(const struct vm_def *def, const char *disk, struct error **err)
+{
+	for (size_t i = 0; i < def->disk_count; i++)
+		if (strcmp(def->disks[i].name, disk) == 0)
+			return &def->disks[i];
+	error_set(err, ENOENT, "VM %s has no disk \"%s\", its first of %zu is %s", def->name, disk,
+		  def->disk_count, def->disks[0].name);
+	return NULL;
+}
+
+int vm_def_nic(const struct vm_def *def, const char *nic, struct error **err)
+{
+	for (size_t i = 0; i < def->nic_count; i++)
+		if (strcmp(def->nics[i].name, nic) == 0)
+			return (int)i;
+	return error_set(err, ENOENT, "VM %s has no vNIC \"%s\", its first of %zu is %s", def->name,
+			 nic, def->nic_count, def->nics[0].name);
+}
+
+static void dump_site(const struct vm_site *site, FILE *out)
+{
+	char text[IP_TEXT];
+
+	fprintf(out, "  %s:\n    addresses:\n", site->name);
+	for (size_t i = 0; i < site->address_count; i++) {
+		const struct ip_config *config = &site->addresses[i];
+
+		fprintf(out, "      - address: \"%s\"\n", ip_format(&config->address, text));
+		if (config->gateway.family)
+			fprintf(out, "        gateway: \"%s\"\n",
+				ip_format_host(&config->gateway, text));
+	}
+}
+
+void vm_def_dump(const struct vm_def *def, FILE *out)
+{
+	char buf[UNITS_TEXT], mac[MAC_TEXT];
+
+	fprintf(out, "name: %s\nuuid: %s\nhypervisor: %s\n", def->name, def->uuid, def->hypervisor);
+	fprintf(out, "accel: %s\n", def->accel == VM_ACCEL_KVM ? "kvm" : "tcg");
+	fprintf(out, "machine: %s\ncpu: %s\n", def->machine, def->cpu);
+	fprintf(out, "memory: %s\n", units_bytes_exact(def->memory, buf));
+	fprintf(out, "vcpus: %u\n", def->vcpus);
+	fprintf(out, "autostart: %s\n", def->autostart ? "true" : "false");
+	fprintf(out, "disks:\n");
+	for (size_t i = 0; i < def->disk_count; i++)
+		fprintf(out, "  - name: %s\n    file: %s\n    format: raw\n", def->disks[i].name,
+			def->disks[i].file);
+	fprintf(out, "nics:\n");
+	for (size_t i = 0; i < def->nic_count; i++)
+		fprintf(out, "  - name: %s\n    mac: \"%s\"\n", def->nics[i].name,
+			mac_format(def->nics[i].mac, mac));
+	fprintf(out, "sites:\n");
+	for (size_t i = 0; i < def->site_count; i++)
+		dump_site(&def->sites[i], out);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef MIGRATE_CONFIG_VM_DEF_H
+#define MIGRATE_CONFIG_VM_DEF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/error.h"
+#include "common/uuid.h"
+#include "migrate/config/values.h"
+#include "netswitch/ip.h"
+
+/*
+ * What a VM is (vm.yaml). The text travels with the VM, so it is read as something hostile:
+ * everything is bounded, and no value can bring options of its own to a hypervisor. Plain data
+ * that nobody changes after vm_def_load.
+ */
+#define VM_TEXT_MOST  65536
+#define VM_DISKS_MOST 8
+#define VM_NICS_MOST  8
+#define VM_HOP_NICS   2 /* a hop goes from one vNIC to another */
+
+enum vm_accel { VM_ACCEL_KVM, VM_ACCEL_TCG };
+
+struct vm_disk {
+	char name[NAME_SIZE];
+	char file[FILE_NAME_SIZE]; /* in the VM's folder */
+};
+
+struct vm_nic {
+	char name[NAME_SIZE];
+	uint8_t mac[MAC_SIZE];
+};
+
+struct vm_site {
+	char name[NAME_SIZE];
+	struct ip_config *addresses;
+	size_t address_count;
+};
+
+struct vm_def {
+	char name[NAME_SIZE];
+	char uuid[UUID_SIZE];
+	char hypervisor[NAME_SIZE]; /* which of hypervisor.h's; known to exist only when opened */
+	enum vm_accel accel;
+	char machine[WORD_SIZE];
+	char cpu[WORD_SIZE];
+	uint64_t memory; /* bytes, a multiple of 1 MiB */
+	unsigned vcpus;
+	bool autostart;
+	struct vm_disk *disks;
+	size_t disk_count;
+	struct vm_nic *nics;
+	size_t nic_count;
+	struct vm_site *sites;
+	size_t site_count;
+	char *text; /* what was read, to be sent on or copied; NUL-terminated */
+	size_t text_size;
+};
+
+/* The caller frees it with vm_def_free. name: what errors call the text. */
+struct vm_def *vm_def_load(const char *path, struct error **err);
+struct vm_def *vm_def_parse(const char *name, const char *text, size_t size, struct error **err);
+void vm_def_free(struct vm_def *def); /* takes NULL */
+
+/* By name; borrowed. site, disk: the error says what there is. nic: index, or -1 with *err. */
+const struct vm_site *vm_def_site(const struct vm_def *def, const char *site, struct error **err);
+const struct vm_disk *vm_def_disk(const struct vm_def *def, const char *disk, struct error **err);
+int vm_def_nic(const struct vm_def *def, const char *nic, struct error **err);
+
+/* What is in force, defaults included, as YAML that vm_def_parse reads back. */
+void vm_def_dump(const struct vm_def *def, FILE *out);
+
+static inline void vm_def_cleanup(struct vm_def **def)
+{
+	vm_def_free(*def);
+}
+#define auto_vm_def __attribute__((cleanup(vm_def_cleanup))) struct vm_def *
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vm.yaml into struct vm_def: what each key takes, and what must fit together. */
+#include "migrate/config/vm_def.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/bytes.h"
+#include "common/cleanup.h"
+#include "common/units.h"
+#include "migrate/config/yaml.h"
+
+#define MIB		 (1ULL << 20)
+#define MEMORY_LEAST	 (16 * MIB)
+#define MEMORY_MOST	 (16ULL << 40)
+#define VCPUS_MOST	 512
+#define SITES_MOST	 1024
+#define ADDRESSES_MOST	 8
+#define DEFAULT_HV	 "qemu"
+#define MEMORY_EXPECTED	 "whole MiB from 16M to 16T, such as 256M"
+#define VCPUS_EXPECTED	 "a number from 1 to 512"
+#define MAP_OF_SITES	 "a map from site to its addresses"
+#define FORMAT_EXPECTED	 "raw"
+#define ACCEL_EXPECTED	 "kvm or tcg"
+
+static bool value_accel(const char *text, void *into)
+{
+	bool kvm = strcmp(text, "kvm") == 0;
+
+	if (!kvm && strcmp(text, "tcg") != 0)
+		return false;
+	*(enum vm_accel *)into = kvm ? VM_ACCEL_KVM : VM_ACCEL_TCG;
+	return true;
+}
+
+static bool value_memory(const char *text, void *into)
+{
+	uint64_t bytes;
+
+	if (!units_parse_bytes(text, &bytes) || bytes < MEMORY_LEAST || bytes > MEMORY_MOST ||
+	    bytes % MIB != 0)
+		return false;
+	*(uint64_t *)into = bytes;
+	return true;
+}
+
+static bool value_vcpus(const char *text, void *into)
+{
+	uint64_t vcpus;
+
+	if (!units_parse_number(text, 1, VCPUS_MOST, &vcpus))
+		return false;
+	*(unsigned *)into = (unsigned)vcpus;
+	return true;
+}
+
+/* Only checked: the one format there is needs no place in struct vm_disk. */
+static bool value_format(const char *text, void *into)
+{
+	(void)into;
+	return strcmp(text, "raw") == 0;
+}
+
+static int read_disk(const struct yaml_node *node, void *item, struct error **err)
+{
+	static const struct yaml_field fields[] = {
+		YAML_VALUE(struct vm_disk, name, "name", value_name, NAME_EXPECTED),
+		YAML_VALUE(struct vm_disk, file, "file", value_file_name, FILE_NAME_EXPECTED),
+		YAML_OPTIONAL(struct vm_disk, name, "format", value_format, FORMAT_EXPECTED),
+	};
+
+	return yaml_read_map(node, fields, ARRAY_SIZE(fields), item, err);
+}
+
+static int read_nic(const struct yaml_node *node, void *item, struct error **err)
+{
+	static const struct yaml_field fields[] = {
+		YAML_VALUE(struct vm_nic, name, "name", value_name, NAME_EXPECTED),
+		YAML_VALUE(struct vm_nic, mac, "mac", value_mac, MAC_EXPECTED),
+	};
+
+	return yaml_read_map(node, fields, ARRAY_SIZE(fields), item, err);
+}
+
+static int read_address(const struct yaml_node *node, void *item, struct error **err)
+{
+	static const struct yaml_field fields[] = {
+		YAML_VALUE(struct ip_config, address, "address", value_address_prefix,
+			   ADDRESS_PREFIX_EXPECTED),
+		YAML_OPTIONAL(struct ip_config, gateway, "gateway", value_address,
+			      ADDRESS_EXPECTED),
+	};
+	struct ip_config *address = item;
+
+	if (yaml_read_map(node, fields, ARRAY_SIZE(fields), address, err) < 0)
+		return -1;
+	if (address->gateway.family && address->gateway.family != address->address.family)
+		return yaml_unexpected(err, yaml_get(node, "gateway"),
+				       "a gateway of the address's family");
+	return 0;
+}
+
+static int read_site(const struct yaml_node *node, void *item, struct error **err)
+{
+	static const struct yaml_items addresses = {YAML_LIST, ADDRESSES_MOST,
+						    sizeof(struct ip_config), read_address};
+	static const struct yaml_field fields[] = {
+		YAML_ITEMS(struct vm_site, addresses, address_count, "addresses", addresses,
+			   "a list of addresses"),
+	};
+	struct vm_site *site = item;
+
+	if (!value_name(yaml_key(node), site->name))
+		return yaml_key_error(err, node, "found this key, expected " NAME_EXPECTED);
+	return yaml_read_map(node, fields, ARRAY_SIZE(fields), site, err);
+}
+
+static int read_def(const struct yaml_node *root, struct vm_def *def, struct error **err)
+{
+	static const struct yaml_items disks = {YAML_LIST, VM_DISKS_MOST, sizeof(struct vm_disk),
+						read_disk};
+	static const struct yaml_items nics = {YAML_LIST, VM_NICS_MOST, sizeof(struct vm_nic),
+					       read_nic};
+	static const struct yaml_items sites = {YAML_MAP, SITES_MOST, sizeof(struct vm_site),
+						read_site};
+	static const struct yaml_field fields[] = {
+		YAML_VALUE(struct vm_def, name, "name", value_name, NAME_EXPECTED),
+		YAML_VALUE(struct vm_def, uuid, "uuid", value_uuid, UUID_EXPECTED),
+		YAML_OPTIONAL(struct vm_def, hypervisor, "hypervisor", value_name, NAME_EXPECTED),
+		YAML_VALUE(struct vm_def, accel, "accel", value_accel, ACCEL_EXPECTED),
+		YAML_VALUE(struct vm_def, machine, "machine", value_word, WORD_EXPECTED),
+		YAML_VALUE(struct vm_def, cpu, "cpu", value_word, WORD_EXPECTED),
+		YAML_VALUE(struct vm_def, memory, "memory", value_memory, MEMORY_EXPECTED),
+		YAML_VALUE(struct vm_def, vcpus, "vcpus", value_vcpus, VCPUS_EXPECTED),
+		YAML_OPTIONAL(struct vm_def, autostart, "autostart", value_bool, BOOL_EXPECTED),
+		YAML_ITEMS(struct vm_def, disks, disk_count, "disks", disks, "a list of disks"),
+		YAML_ITEMS(struct vm_def, nics, nic_count, "nics", nics, "a list of vNICs"),
+		YAML_ITEMS(struct vm_def, sites, site_count, "sites", sites, MAP_OF_SITES),
+	};
+
+	strcpy(def->hypervisor, DEFAULT_HV);
+	return yaml_read_map(root, fields, ARRAY_SIZE(fields), def, err);
+}
+
+/* A value that stands in two entries of a list; `entry` is the second of them. */
+static int twice(const struct yaml_node *entry, const char *key, struct error **err)
+{
+	return yaml_unexpected(err, yaml_get(entry, key), "one that no other entry has");
+}
+
+static int check_disks(const struct yaml_node *list, const struct vm_def *def, struct error **err)
+{
+	const struct yaml_node *entry = yaml_first(list);
+
+	for (size_t i = 0; i < def->disk_count; i++, entry = yaml_next(entry)) {
+		const struct vm_disk *disk = &def->disks[i];
+
+		/* Beside the disks lie the definition and the ownership. */
+		if (strcmp(disk->file, "vm.yaml") == 0 || strcmp(disk->file, "owner.json") == 0)
+			return yaml_unexpected(err, yaml_get(entry, "file"),
+					       "a name other than vm.yaml and owner.json");
+		for (size_t j = 0; j < i; j++) {
+			if (strcmp(disk->name, def->disks[j].name) == 0)
+				return twice(entry, "name", err);
+			if (strcmp(disk->file, def->disks[j].file) == 0)
+				return twice(entry, "file", err);
+		}
+	}
+	return 0;
+}
+
+static int check_nics(const struct yaml_node *list, const struct vm_def *def, struct error **err)
+{
+	const struct yaml_node *entry = yaml_first(list);
+
+	for (size_t i = 0; i < def->nic_count; i++, entry = yaml_next(entry))
+		for (size_t j = 0; j < i; j++) {
+			if (strcmp(def->nics[i].name, def->nics[j].name) == 0)
+				return twice(entry, "name", err);
+			if (memcmp(def->nics[i].mac, def->nics[j].mac, MAC_SIZE) == 0)
+				return twice(entry, "mac", err);
+		}
+	return 0;
+}
+
+struct vm_def *vm_def_parse(const char *name, const char *text, size_t size, struct error **err)
+{
+	struct vm_def *def = NULL;
+	struct yaml *doc;
+	int status = -1;
+
+	if (size > VM_TEXT_MOST) {
+		error_set(err, EFBIG, "%s: %zu bytes, expected at most %d", name, size,
+			  VM_TEXT_MOST);
+		return NULL;
+	}
+	doc = yaml_parse(name, text, size, err);
+	if (!doc)
+		return NULL;
+	def = calloc(1, sizeof(*def));
+	if (def) {
+		def->text = strndup(text, size);
+		def->text_size = size;
+	}
+	if (!def || !def->text)
+		error_set(err, ENOMEM, "%s: out of memory", name);
+	else if (read_def(yaml_root(doc), def, err) == 0 &&
+		 check_disks(yaml_get(yaml_root(doc), "disks"), def, err) == 0)
+		status = check_nics(yaml_get(yaml_root(doc), "nics"), def, err);
+	yaml_destroy(doc);
+	if (status == 0)
+		return def;
+	vm_def_free(def);
+	return NULL;
+}
+
+struct vm_def *vm_def_load(const char *path, struct error **err)
+{
+	size_t size;
+	auto_free char *text = read_file(path, VM_TEXT_MOST, &size, err);
+
+	return text ? vm_def_parse(path, text, size, err) : NULL;
+}

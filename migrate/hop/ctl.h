@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HOP_CTL_H
+#define HOP_CTL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "common/error.h"
+
+/*
+ * A worker's local control socket (mode 0600 in a folder of mode 0700): what the command line
+ * attaches to. Requests and answers are JSON lines:
+ *
+ *	{"op":"watch"}	 snapshots as they change, then the end
+ *	{"op":"status"}	 one snapshot
+ *	{"op":"abort"}	 {"ok":true}; whether it still could be is seen in the end
+ *	{"op":"decide"}	 (destination) {"decision":"ACCEPTED"|"REFUSED"} once it stands in the journal
+ *
+ * A thread of its own serves the socket; the worker publishes and asks.
+ */
+struct ctl;
+
+struct ctl *ctl_start(const char *hop, struct error **err);
+
+/* Sends the end to the watchers, serves for no longer than a second more, frees. Takes NULL. */
+void ctl_stop(struct ctl *ctl);
+
+void ctl_publish(struct ctl *ctl, json_t *snapshot); /* takes the reference */
+void ctl_publish_end(struct ctl *ctl, json_t *end);  /* takes the reference */
+
+bool ctl_abort_wanted(struct ctl *ctl);
+bool ctl_decision_wanted(struct ctl *ctl);
+void ctl_decided(struct ctl *ctl, const char *decision); /* static text */
+
+/* Readable from the moment on that somebody wants an abort or a decision. Borrowed. */
+int ctl_wake_fd(const struct ctl *ctl);
+
+/* The client's side: connects to the worker of a hop. Returns a descriptor. */
+int ctl_connect(const char *hop, struct error **err);
+
+/* The same for one question: the answer, the caller's to decref. */
+json_t *ctl_ask(const char *hop, const char *op, int64_t deadline_ns, struct error **err);
+
+#endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/transport/mptcp.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/mptcp.h>
+#include <linux/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+#ifndef SOL_MPTCP
+#define SOL_MPTCP 284
+#endif
+
+#define BUFFER_MOST ((size_t)256 << 20)
+
+/* On success a stream socket, MPTCP where the kernel has it. */
+static int stream_socket(int family, const char **why_not)
+{
+	const int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+	int fd = socket(family, type, IPPROTO_MPTCP);
+
+	if (fd >= 0) {
+		*why_not = NULL;
+		return fd;
+	}
+	*why_not = errno == ENOPROTOOPT ? "MPTCP is switched off here (net.mptcp.enabled=0)"
+					: "this kernel has no MPTCP";
+	return socket(family, type, IPPROTO_TCP);
+}
+
+bool mptcp_available(const char **why_not)
+{
+	auto_close fd = stream_socket(AF_INET, why_not);
+
+	return fd >= 0 && !*why_not;
+}
+
+static socklen_t to_sockaddr(const struct ip_addr *ip, uint16_t port, struct sockaddr_storage *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (ip->family == AF_INET) {
+		struct sockaddr_in *in = (struct sockaddr_in *)out;
+
+		in->sin_family = AF_INET;
+		in->sin_port = htons(port);
+		memcpy(&in->sin_addr, ip->bytes, 4);
+		return sizeof(*in);
+	}
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
+
+	in6->sin6_family = AF_INET6;
+	in6->sin6_port = htons(port);
+	memcpy(&in6->sin6_addr, ip->bytes, 16);
+	return sizeof(*in6);
+}
+
+/* IPv4-mapped addresses come back as IPv4, so that one address has one form. */
+static uint16_t from_sockaddr(const struct sockaddr_storage *from, struct ip_addr *ip)
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
+
+	if (from->ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)from;
+
+		*ip = ip_from_bytes(AF_INET, &in->sin_addr);
+		return ntohs(in->sin_port);
+	}
+	*ip = ip_from_bytes(AF_INET6, &in6->sin6_addr);
+	return ntohs(in6->sin6_port);
+}
+
+static void set_buffer(int fd, int forced, int plain, size_t bytes)
+{
+	/* The kernel doubles the value for its own bookkeeping. */
+	int value = (int)(bytes / 2);
+
+	if (setsockopt(fd, SOL_SOCKET, forced, &value, sizeof(value)) < 0)
+		(void)setsockopt(fd, SOL_SOCKET, plain, &value, sizeof(value));
+}
+
+void mptcp_grow_buffers(int fd, size_t bytes)
+{
+	int now = 0;
+	socklen_t size = sizeof(now);
+
+	if (bytes > BUFFER_MOST)
+		bytes = BUFFER_MOST;
+	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &now, &size) == 0 && (size_t)now < bytes)
+		set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, bytes);
+	size = sizeof(now);
+	if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &now, &size) == 0 && (size_t)now < bytes)
+		set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, bytes);
+}
+
+int mptcp_connect(const struct ip_addr *address, uint16_t port, size_t buffer, int64_t deadline_ns,
+		  struct error **err)
+{
+	struct sockaddr_storage to;
+	socklen_t to_size = to_sockaddr(address, port, &to);
+	const char *why_not;
+	auto_close fd = stream_socket(address->family, &why_not);
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	int problem = 0;
+	socklen_t size = sizeof(problem);
+	char text[IP_TEXT];
+
+	ip_format_host(address, text);
+	if (fd < 0)
+		return error_errno(err, "socket for %s", text);
+	if (buffer)
+		mptcp_grow_buffers(fd, buffer);
+	if (connect(fd, (struct sockaddr *)&to, to_size) == 0)
+		return steal_fd(&fd);
+	if (errno != EINPROGRESS)
+		return error_errno(err, "connection to %s port %u", text, port);
+	for (;;) {
+		int64_t left = deadline_ns - clock_ns();
+		int n = poll(&p, 1, left > 0 ? (int)(left / NS_PER_MS) + 1 : 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_errno(err, "poll");
+		if (n == 0)
+			return error_set(err, ETIMEDOUT, "connection to %s port %u: no answer",
+					 text, port);
+		break;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size) < 0)
+		problem = errno;
+	if (problem) {
+		errno = problem;
+		return error_errno(err, "connection to %s port %u", text, port);
+	}
+	return steal_fd(&fd);
+}
+
+int mptcp_listen(uint16_t *port, size_t buffer, struct error **err)
+{
+	const char *why_not;
+	auto_close fd = stream_socket(AF_INET6, &why_not);
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(*port)};
+	socklen_t size = sizeof(any);
+	int off = 0, on = 1;
+
+	if (fd < 0)
+		return error_errno(err, "listening socket");
+	(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* Before listen(): the window scale is agreed in the first packets. */
+	if (buffer)
+		mptcp_grow_buffers(fd, buffer);
+	if (bind(fd, (struct sockaddr *)&any, sizeof(any)) < 0 || listen(fd, 32) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&any, &size) < 0)
+		return error_errno(err, "listening on port %u", *port);
+	*port = ntohs(any.sin6_port);
+	return steal_fd(&fd);
+}
+
+static void fill_subflow(struct subflow *out, const struct tcp_info *info)
+{
+	out->bytes_sent = info->tcpi_bytes_sent;
+	out->bytes_received = info->tcpi_bytes_received;
+	out->bytes_retransmitted = info->tcpi_bytes_retrans;
+	out->delivery_rate = info->tcpi_delivery_rate;
+	out->rtt_us = info->tcpi_rtt;
+	out->min_rtt_us = info->tcpi_min_rtt;
+}
+
+static int plain_tcp_state(int fd, struct mptcp_state *state, struct error **err)
+{
+	struct subflow *only = &state->subflows[0];
+	struct tcp_info info = {0};
+	struct sockaddr_storage name;
+	socklen_t size = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+		return error_errno(err, "TCP_INFO");
+	fill_subflow(only, &info);
+	size = sizeof(name);
+	if (getsockname(fd, (struct sockaddr *)&name, &size) == 0)
+		only->local_port = from_sockaddr(&name, &only->local);
+	size = sizeof(name);
+	if (getpeername(fd, (struct sockaddr *)&name, &size) == 0)
+		only->remote_port = from_sockaddr(&name, &only->remote);
+	state->n_subflows = 1;
+	return 0;
+}
+
+/* The kernel's answer: a header, then one element a subflow, of the size that we name. */
+struct tcp_infos {
+	struct mptcp_subflow_data head;
+	struct tcp_info each[MPTCP_MAX_SUBFLOWS];
+};
+
+struct addr_pairs {
+	struct mptcp_subflow_data head;
+	struct mptcp_subflow_addrs each[MPTCP_MAX_SUBFLOWS];
+};
+
+static int all_subflows(int fd, struct mptcp_state *state, struct error **err)
+{
+	struct tcp_infos infos = {.head = {.size_subflow_data = sizeof(infos.head),
+					   .size_user = sizeof(infos.each[0])}};
+	struct addr_pairs pairs = {.head = {.size_subflow_data = sizeof(pairs.head),
+					    .size_user = sizeof(pairs.each[0])}};
+	socklen_t infos_size = sizeof(infos), pairs_size = sizeof(pairs);
+	size_t n;
+
+	if (getsockopt(fd, SOL_MPTCP, MPTCP_TCPINFO, &infos, &infos_size) < 0)
+		return error_errno(err, "MPTCP_TCPINFO");
+	if (getsockopt(fd, SOL_MPTCP, MPTCP_SUBFLOW_ADDRS, &pairs, &pairs_size) < 0)
+		return error_errno(err, "MPTCP_SUBFLOW_ADDRS");
+	n = infos.head.num_subflows;
+	if (n > pairs.head.num_subflows)
+		n = pairs.head.num_subflows; /* one came or went between the two questions */
+	if (n > MPTCP_MAX_SUBFLOWS)
+		n = MPTCP_MAX_SUBFLOWS;
+	for (size_t i = 0; i < n; i++) {
+		struct subflow *s = &state->subflows[i];
+		struct sockaddr_storage name;
+
+		fill_subflow(s, &infos.each[i]);
+		memcpy(&name, &pairs.each[i].ss_local, sizeof(name));
+		s->local_port = from_sockaddr(&name, &s->local);
+		memcpy(&name, &pairs.each[i].ss_remote, sizeof(name));
+		s->remote_port = from_sockaddr(&name, &s->remote);
+	}
+	state->n_subflows = n;
+	return 0;
+}
+
+int mptcp_state(int fd, struct mptcp_state *state, struct error **err)
+{
+	struct mptcp_info info = {0};
+	socklen_t size = sizeof(info);
+	int protocol = 0;
+	socklen_t protocol_size = sizeof(protocol);
+
+	memset(state, 0, sizeof(*state));
+	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &protocol_size) == 0 &&
+	    protocol != IPPROTO_MPTCP) {
+		/* Also what accept() gives on an MPTCP listener when the peer spoke TCP. */
+		if (mptcp_available(&state->why_not))
+			state->why_not = "the peer spoke plain TCP";
+		return plain_tcp_state(fd, state, err);
+	}
+	if (getsockopt(fd, SOL_MPTCP, MPTCP_INFO, &info, &size) < 0 ||
+	    (info.mptcpi_flags & MPTCP_INFO_FLAG_FALLBACK)) {
+		state->why_not = "the peer or something on the way took the MPTCP options out";
+		return plain_tcp_state(fd, state, err);
+	}
+	state->negotiated = true;
+	return all_subflows(fd, state, err);
+}
+
+size_t mptcp_buffer_for(uint64_t sum_of_rates, uint64_t highest_rtt_us)
+{
+	double bytes = 2.0 * (double)sum_of_rates / 8 * (double)highest_rtt_us / 1e6;
+
+	return bytes > (double)BUFFER_MOST ? BUFFER_MOST : (size_t)bytes;
+}
