@@ -57,6 +57,12 @@ int vm_def_nic(const struct vm_def *def, const char *nic, struct error **err)
 			 nic, def->nic_count, def->nics[0].name);
 }
 
+char *vm_def_tap(const struct vm_def *def, size_t nic, char buf[DEVICE_NAME_SIZE])
+{
+	snprintf(buf, DEVICE_NAME_SIZE, "eh%.8s-%u", def->uuid, (unsigned)nic % VM_NICS_MOST);
+	return buf;
+}
+
 static void dump_site(const struct vm_site *site, FILE *out)
 {
 	char text[IP_TEXT];

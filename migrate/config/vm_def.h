@@ -70,6 +70,9 @@ const struct vm_site *vm_def_site(const struct vm_def *def, const char *site, st
 const struct vm_disk *vm_def_disk(const struct vm_def *def, const char *disk, struct error **err);
 int vm_def_nic(const struct vm_def *def, const char *nic, struct error **err);
 
+/* The name of a vNIC's tap on whatever host the VM runs: "eh", 8 digits of the UUID, "-", index. */
+char *vm_def_tap(const struct vm_def *def, size_t nic, char buf[DEVICE_NAME_SIZE]);
+
 /* What is in force, defaults included, as YAML that vm_def_parse reads back. */
 void vm_def_dump(const struct vm_def *def, FILE *out);
 

@@ -13,7 +13,7 @@
 /*
  * A channel: one TLS connection over MPTCP between the two workers of a hop, with a name
  * ("control", "memory", "disk-NAME"), after its HELLOs were exchanged. The source connects, the
- * destination listens.
+ * destination listens. Programs that use channels ignore SIGPIPE.
  */
 struct channel {
 	int fd;		 /* non-blocking */

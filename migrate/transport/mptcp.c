@@ -170,6 +170,7 @@ int mptcp_listen(uint16_t *port, size_t buffer, struct error **err)
 static void fill_subflow(struct subflow *out, const struct tcp_info *info)
 {
 	out->bytes_sent = info->tcpi_bytes_sent;
+	out->bytes_acked = info->tcpi_bytes_acked;
 	out->bytes_received = info->tcpi_bytes_received;
 	out->bytes_retransmitted = info->tcpi_bytes_retrans;
 	out->delivery_rate = info->tcpi_delivery_rate;

@@ -19,6 +19,7 @@ struct subflow {
 	struct ip_addr local, remote;
 	uint16_t local_port, remote_port;
 	uint64_t bytes_sent;	   /* with retransmissions */
+	uint64_t bytes_acked;
 	uint64_t bytes_received;
 	uint64_t bytes_retransmitted;
 	uint64_t delivery_rate;	   /* bytes/s, the kernel's latest estimate */

@@ -44,8 +44,9 @@
 
 struct relay {
 	struct channel *channel;
-	int local;
-	int wake; /* eventfd: stop */
+	int local;     /* -1: still to come, from listen_fd */
+	int listen_fd; /* -1: not needed (any more) */
+	int wake;      /* eventfd: stop */
 	pthread_t thread;
 	int64_t silence_ns;
 
@@ -79,13 +80,18 @@ static bool same_subflow(const struct subflow *a, const struct subflow *b)
 /* Under lock. */
 static void remember_subflow(struct relay_stats *stats, const struct subflow *now)
 {
-	for (size_t i = 0; i < stats->n_subflows; i++)
-		if (same_subflow(&stats->subflows[i], now)) {
-			stats->subflows[i] = *now;
-			return;
-		}
-	if (stats->n_subflows < MPTCP_MAX_SUBFLOWS)
-		stats->subflows[stats->n_subflows++] = *now;
+	size_t i = 0;
+
+	while (i < stats->n_subflows && !same_subflow(&stats->subflows[i], now))
+		i++;
+	if (i == MPTCP_MAX_SUBFLOWS)
+		return;
+	if (i == stats->n_subflows)
+		stats->n_subflows++;
+	if (now->bytes_acked + now->bytes_received !=
+	    stats->subflows[i].bytes_acked + stats->subflows[i].bytes_received)
+		stats->progress_ns[i] = clock_ns();
+	stats->subflows[i] = *now;
 }
 
 static void look_at_connection(struct relay *r)
@@ -396,11 +402,35 @@ static void say_farewell(struct relay *r, const struct error *why)
 	}
 }
 
+/* 0: the local stream is there; 1: told to stop; -1. */
+static int await_local(struct relay *r, struct error **err)
+{
+	struct pollfd p[2] = {{.fd = r->wake, .events = POLLIN},
+			      {.fd = r->listen_fd, .events = POLLIN}};
+
+	while (r->local < 0) {
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return error_errno(err, "poll");
+		if (p[0].revents)
+			return 1;
+		if (p[1].revents)
+			r->local = accept4(r->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	}
+	if (r->listen_fd >= 0)
+		close(r->listen_fd);
+	r->listen_fd = -1;
+	r->last_heard = clock_ns();
+	return 0;
+}
+
 static void *relay_main(void *arg)
 {
 	struct relay *r = arg;
 	struct error *why = NULL;
-	int result = relay_loop(r, &why);
+	int result = await_local(r, &why);
+
+	if (result == 0)
+		result = relay_loop(r, &why);
 
 	look_at_connection(r);
 	if (result < 0) {
@@ -413,12 +443,20 @@ static void *relay_main(void *arg)
 	r->why = why;
 	pthread_mutex_unlock(&r->lock);
 	/* Whoever reads or writes the local stream learns of it now. */
-	shutdown(r->local, SHUT_RDWR);
+	if (r->local >= 0)
+		shutdown(r->local, SHUT_RDWR);
 	return NULL;
 }
 
-struct relay *relay_start(struct channel *channel, int local_fd, int64_t silence_ms,
-			  struct error **err)
+static void close_if_open(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+/* One of local_fd and listen_fd is -1. */
+static struct relay *start(struct channel *channel, int local_fd, int listen_fd,
+			   int64_t silence_ms, struct error **err)
 {
 	struct relay *r = calloc(1, sizeof(*r));
 
@@ -426,17 +464,20 @@ struct relay *relay_start(struct channel *channel, int local_fd, int64_t silence
 		r->wake = eventfd(0, EFD_CLOEXEC);
 	if (!r || r->wake < 0) {
 		free(r);
-		close(local_fd);
+		close_if_open(local_fd);
+		close_if_open(listen_fd);
 		channel_destroy(channel);
 		error_set(err, ENOMEM, "no memory for a relay");
 		return NULL;
 	}
 	r->channel = channel;
 	r->local = local_fd;
+	r->listen_fd = listen_fd;
 	r->silence_ns = silence_ms * NS_PER_MS;
 	r->last_heard = r->last_sent = clock_ns();
 	pthread_mutex_init(&r->lock, NULL);
-	if (fcntl(local_fd, F_SETFL, fcntl(local_fd, F_GETFL) | O_NONBLOCK) < 0 ||
+	if ((local_fd >= 0 &&
+	     fcntl(local_fd, F_SETFL, fcntl(local_fd, F_GETFL) | O_NONBLOCK) < 0) ||
 	    pthread_create(&r->thread, NULL, relay_main, r) != 0) {
 		error_set(err, EAGAIN, "can't start a relay");
 		r->end = RELAY_FAILED;
@@ -445,6 +486,18 @@ struct relay *relay_start(struct channel *channel, int local_fd, int64_t silence
 		return NULL;
 	}
 	return r;
+}
+
+struct relay *relay_start(struct channel *channel, int local_fd, int64_t silence_ms,
+			  struct error **err)
+{
+	return start(channel, local_fd, -1, silence_ms, err);
+}
+
+struct relay *relay_start_on_accept(struct channel *channel, int listen_fd, int64_t silence_ms,
+				    struct error **err)
+{
+	return start(channel, -1, listen_fd, silence_ms, err);
 }
 
 void relay_destroy(struct relay *r)
@@ -457,7 +510,8 @@ void relay_destroy(struct relay *r)
 	    write_all(r->wake, &one, sizeof(one), NULL) == 0)
 		pthread_join(r->thread, NULL);
 	channel_destroy(r->channel);
-	close(r->local);
+	close_if_open(r->local);
+	close_if_open(r->listen_fd);
 	close(r->wake);
 	error_free(r->why);
 	pthread_mutex_destroy(&r->lock);

@@ -2,7 +2,6 @@
 #ifndef TRANSPORT_RELAY_H
 #define TRANSPORT_RELAY_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,6 +24,7 @@ struct relay_stats {
 	const char *why_not;   /* static text where not; NULL before the first look */
 	size_t n_subflows;     /* all that ever were, also the ended ones */
 	struct subflow subflows[MPTCP_MAX_SUBFLOWS];
+	int64_t progress_ns[MPTCP_MAX_SUBFLOWS]; /* clock_ns() when the subflow last got on */
 };
 
 /*
@@ -34,6 +34,13 @@ struct relay_stats {
  */
 struct relay *relay_start(struct channel *channel, int local_fd, int64_t silence_ms,
 			  struct error **err);
+
+/*
+ * The same for a stream that is yet to come: the local end is the first connection that listen_fd
+ * (taken over) gets.
+ */
+struct relay *relay_start_on_accept(struct channel *channel, int listen_fd, int64_t silence_ms,
+				    struct error **err);
 
 /* Stops wherever it is, waits for the thread, closes both ends. Takes NULL. */
 void relay_destroy(struct relay *relay);

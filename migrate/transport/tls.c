@@ -74,12 +74,13 @@ static int set_up(struct tls *tls, int fd, enum tls_side side)
 	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(c, 0);
 	SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	/* A client must check something: without a PSK there is nothing that it would accept. */
-	SSL_CTX_set_verify(c, SSL_VERIFY_PEER, NULL);
-	if (side == TLS_SERVER)
+	if (side == TLS_SERVER) {
 		SSL_CTX_set_psk_find_session_callback(c, find_session);
-	else
+	} else {
+		/* No certificate is ever trusted: without the PSK there is nothing to accept. */
+		SSL_CTX_set_verify(c, SSL_VERIFY_PEER, NULL);
 		SSL_CTX_set_psk_use_session_callback(c, use_session);
+	}
 	tls->ssl = SSL_new(c);
 	if (!tls->ssl || !SSL_set_fd(tls->ssl, fd))
 		return -1;

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HOP_FACTS_H
+#define HOP_FACTS_H
+
+#include <jansson.h>
+
+#include "common/error.h"
+#include "common/uuid.h"
+#include "migrate/config/fleet.h"
+#include "migrate/config/vm_def.h"
+#include "migrate/vm/owner.h"
+
+/*
+ * What a hop is: fixed when it is opened, the same on both hosts, kept in both journals. With the
+ * configuration it is enough to undo or to finish the hop after any crash.
+ */
+struct hop_facts {
+	char hop[UUID_SIZE];
+	char source[NAME_SIZE], destination[NAME_SIZE];		  /* hosts */
+	char source_site[NAME_SIZE], destination_site[NAME_SIZE];
+	char source_uuid[UUID_SIZE], destination_uuid[UUID_SIZE]; /* hosts' */
+	char old_nic[NAME_SIZE], new_nic[NAME_SIZE];
+	char tunnel_path[NAME_SIZE];	/* the path that the tunnel starts on */
+	uint64_t epoch;			/* of the source's ownership */
+	struct vm_def *vm;		/* owned */
+};
+
+enum hop_side { HOP_SOURCE, HOP_DESTINATION };
+
+/* side: whose journal or message it is. The caller decrefs. */
+json_t *hop_facts_to_json(const struct hop_facts *facts, enum hop_side side, struct error **err);
+
+/* Every field is checked: they come from the network or from a disk. *side may be NULL. */
+struct hop_facts *hop_facts_from_json(const json_t *json, enum hop_side *side, struct error **err);
+void hop_facts_free(struct hop_facts *facts); /* takes NULL */
+
+/* The VM's addresses at its old and at its new site; borrowed. */
+const struct vm_site *hop_old_site(const struct hop_facts *facts);
+const struct vm_site *hop_new_site(const struct hop_facts *facts);
+
+/* Index of the vNIC that was active before, and of the one after. */
+unsigned hop_old_nic(const struct hop_facts *facts);
+unsigned hop_new_nic(const struct hop_facts *facts);
+
+/* The ownership after the hop was accepted, and after it was refused. */
+struct owner hop_owner_accepted(const struct hop_facts *facts);
+struct owner hop_owner_retaken(const struct hop_facts *facts);
+
+static inline void hop_facts_cleanup(struct hop_facts **facts)
+{
+	hop_facts_free(*facts);
+}
+#define auto_facts __attribute__((cleanup(hop_facts_cleanup))) struct hop_facts *
+
+#endif

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/hop/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/bytes.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/places.h"
+
+#define LOG_MODULE "keeper"
+
+/*
+ * Theory of operation
+ *
+ * keeper_start forks twice, so that the keeper belongs to nobody; the keeper forks the worker. The
+ * worker holds a lock on the file "worker" of the hop's folder for as long as it lives; the kernel
+ * drops it with the process, so whether a worker lives never depends on a process number. A pipe
+ * tells the caller that both stand.
+ */
+static int hop_path(char path[PATH_MAX], const char *hop, const char *file, struct error **err)
+{
+	return place(path, err, PLACE_RUN "/hops/%s/%s", hop, file);
+}
+
+static int write_pid(const char *hop, const char *file)
+{
+	char path[PATH_MAX], text[24];
+	int fd;
+
+	if (hop_path(path, hop, file, NULL) < 0)
+		return -1;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || ftruncate(fd, 0) < 0)
+		return -1;
+	snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	return write_all(fd, text, strlen(text), NULL) < 0 ? -1 : fd;
+}
+
+static void detach(int log_fd, int keep)
+{
+	int nowhere = open("/dev/null", O_RDWR);
+	struct rlimit no_core = {0, 0};
+
+	setsid();
+	dup2(nowhere, STDIN_FILENO);
+	dup2(log_fd, STDOUT_FILENO);
+	dup2(log_fd, STDERR_FILENO);
+	if (keep > STDERR_FILENO) {
+		if (keep > 3)
+			close_range(3, (unsigned)keep - 1, 0);
+		close_range((unsigned)keep + 1, ~0u, 0);
+	}
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_DFL);
+	setrlimit(RLIMIT_CORE, &no_core); /* the hop's key is in memory */
+	if (chdir("/") < 0)
+		log_warn("chdir: %s", strerror(errno));
+	umask(077);
+	log_set_fd(STDERR_FILENO);
+}
+
+static void end_after_death(const struct keeper_job *job, int wait_status)
+{
+	auto_json end = NULL;
+	int status;
+
+	if (WIFSIGNALED(wait_status))
+		log_error("the worker was killed by signal %d; recovering", WTERMSIG(wait_status));
+	else
+		log_error("the worker ended with status %d and no word; recovering",
+			  WEXITSTATUS(wait_status));
+	status = job->recover(job->hop);
+	end = json_pack("{s:s, s:s, s:i, s:s}", "event", "end", "hop", job->hop, "status", status,
+			"error", "the worker died; the hop was recovered");
+	if (status == 3)
+		json_object_set_new(end, "error",
+				    json_string("the worker died and the hop could not be recovered "
+						"yet: run `edgehop recover`"));
+	keeper_write_end(job->hop, end);
+	_exit(status);
+}
+
+static _Noreturn void keep(const struct keeper_job *job, int ready)
+{
+	int wait_status = 0;
+	int own_lock;
+	pid_t worker;
+
+	prctl(PR_SET_NAME, "edgehop-keeper");
+	log_set_hop(job->hop);
+	own_lock = write_pid(job->hop, "keeper");
+	if (own_lock < 0)
+		_exit(1);
+	worker = fork();
+	if (worker < 0)
+		_exit(1);
+	if (worker == 0) {
+		prctl(PR_SET_NAME, "edgehop-worker");
+		close(own_lock); /* inherited, it would outlive the keeper */
+		if (write_pid(job->hop, "worker") < 0 || write(ready, "", 1) != 1)
+			_exit(1);
+		close(ready);
+		exit(job->work(job->context));
+	}
+	close(ready);
+	while (waitpid(worker, &wait_status, 0) < 0 && errno == EINTR)
+		;
+	if (!WIFEXITED(wait_status) || !keeper_read_end(job->hop, NULL))
+		end_after_death(job, wait_status);
+	_exit(WEXITSTATUS(wait_status));
+}
+
+int keeper_start(const struct keeper_job *job, struct error **err)
+{
+	char path[PATH_MAX];
+	int ready[2];
+	char byte;
+	pid_t child;
+	bool good;
+
+	if (place(path, err, PLACE_RUN "/hops/%s", job->hop) < 0 || make_dirs(path, err) < 0 ||
+	    hop_path(path, job->hop, "log", err) < 0)
+		return -1;
+
+	auto_close log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	if (log_fd < 0)
+		return error_errno(err, "%s", path);
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		return error_errno(err, "pipe");
+	child = fork();
+	if (child < 0) {
+		error_errno(err, "fork");
+		close(ready[0]);
+		close(ready[1]);
+		return -1;
+	}
+	if (child == 0) {
+		detach(log_fd, ready[1]);
+		child = fork();
+		if (child != 0)
+			_exit(child < 0);
+		keep(job, ready[1]);
+	}
+	close(ready[1]);
+	waitpid(child, NULL, 0);
+	good = read(ready[0], &byte, 1) == 1;
+	close(ready[0]);
+	return good ? 0 : error_set(err, EAGAIN, "the worker could not be started, see %s", path);
+}
+
+void keeper_write_end(const char *hop, const json_t *end)
+{
+	auto_free char *text = json_dumps(end, JSON_COMPACT);
+	char path[PATH_MAX];
+	auto_error why = NULL;
+
+	if (!text || hop_path(path, hop, "end.json", &why) < 0 ||
+	    write_file_durably(path, text, strlen(text), &why) < 0)
+		log_error("the hop's end can't be kept: %s", error_text(why));
+}
+
+json_t *keeper_read_end(const char *hop, struct error **err)
+{
+	char path[PATH_MAX];
+	json_error_t why;
+	json_t *end;
+
+	if (hop_path(path, hop, "end.json", err) < 0)
+		return NULL;
+	if (access(path, F_OK) < 0)
+		return NULL;
+	end = json_load_file(path, 0, &why);
+	if (!end)
+		error_set(err, EPROTO, "%s:%d: %s", path, why.line, why.text);
+	return end;
+}
+
+/* Kills the process whose lock and number stand in the file. True: nobody holds it. */
+static bool gone(const char *hop, const char *file)
+{
+	char path[PATH_MAX];
+	auto_free char *text = NULL;
+
+	if (hop_path(path, hop, file, NULL) < 0)
+		return false;
+
+	auto_close fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return true;
+	/* The lock is held, so the number in the file is that of a living process of ours. */
+	text = read_file(path, 32, NULL, NULL);
+	if (text && atoi(text) > 1)
+		kill(atoi(text), SIGKILL);
+	return flock(fd, LOCK_EX) == 0;
+}
+
+bool keeper_worker_gone(const char *hop)
+{
+	/* The keeper first: it would start a recovery beside ours. A keeper that asks is not killed. */
+	char path[PATH_MAX];
+	auto_free char *text = NULL;
+
+	if (hop_path(path, hop, "keeper", NULL) == 0)
+		text = read_file(path, 32, NULL, NULL);
+	if (text && atoi(text) == (int)getpid())
+		return gone(hop, "worker");
+	return gone(hop, "keeper") && gone(hop, "worker");
+}

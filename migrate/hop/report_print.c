@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/hop/report.h"
+
+#include "common/units.h"
+
+static const char *text_at(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "-";
+}
+
+static uint64_t bytes_at(const json_t *object, const char *key)
+{
+	json_int_t value = json_integer_value(json_object_get(object, key));
+
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+static void print_stages(const json_t *report, FILE *out)
+{
+	const json_t *stage;
+	size_t i;
+
+	fprintf(out, "  phase  stage        time\n");
+	json_array_foreach(json_object_get(report, "stages"), i, stage)
+		fprintf(out, "  %-6d %-12s %.3f s\n",
+			(int)json_integer_value(json_object_get(stage, "phase")),
+			text_at(stage, "stage"),
+			json_real_value(json_object_get(stage, "seconds")));
+}
+
+static void print_paths(const json_t *report, FILE *out)
+{
+	char bytes[UNITS_TEXT], repeated[UNITS_TEXT];
+	const json_t *value;
+	const char *path;
+	size_t i;
+
+	fprintf(out, "  channel      path     bytes sent   again        RTT\n");
+	json_array_foreach(json_object_get(report, "subflows"), i, value)
+		fprintf(out, "  %-12s %-8s %-12s %-12s %.1f ms\n", text_at(value, "channel"),
+			text_at(value, "path"), units_bytes_text(bytes_at(value, "bytes_sent"), bytes),
+			units_bytes_text(bytes_at(value, "bytes_retransmitted"), repeated),
+			json_real_value(json_object_get(value, "rtt_ms")));
+	json_object_foreach((json_t *)(uintptr_t)json_object_get(report, "paths"), path,
+			    value)
+		fprintf(out, "  path %s: %s, %.0f %%\n", path,
+			units_bytes_text(bytes_at(value, "bytes"), bytes),
+			100 * json_real_value(json_object_get(value, "share")));
+}
+
+static void print_transport(const json_t *report, FILE *out)
+{
+	json_t *channels = json_object_get(report, "channels");
+	const char *name;
+	json_t *channel;
+
+	json_object_foreach(channels, name, channel) {
+		if (json_is_true(json_object_get(channel, "mptcp")))
+			continue;
+		fprintf(out, "  %s went over plain TCP: %s\n", name, text_at(channel, "why_not"));
+	}
+}
+
+static void print_connections(const json_t *report, FILE *out)
+{
+	const json_t *vnic = json_object_get(report, "vnic");
+	const json_t *waiting;
+	size_t i;
+
+	if (!vnic)
+		return;
+	fprintf(out, "  connections: %d MPTCP, of which %d followed; %d plain TCP\n",
+		(int)json_integer_value(json_object_get(vnic, "connections")),
+		(int)json_integer_value(json_object_get(vnic, "joined")),
+		(int)json_integer_value(json_object_get(vnic, "plain")));
+	if (!json_is_true(json_object_get(vnic, "held")))
+		return;
+	fprintf(out, "  the tunnel is kept: %s\n", text_at(vnic, "why"));
+	json_array_foreach(json_object_get(vnic, "waiting"), i, waiting)
+		fprintf(out, "    %s\n", json_string_value(waiting));
+}
+
+void report_print(const json_t *report, FILE *out)
+{
+	const json_t *from = json_object_get(report, "from"), *to = json_object_get(report, "to");
+	const json_t *downtime = json_object_get(report, "downtime_ms");
+	const json_t *error = json_object_get(report, "error");
+
+	fprintf(out, "hop %s: %s, %s (%s) -> %s (%s): %s in %.1f s\n", text_at(report, "hop"),
+		text_at(report, "vm"), text_at(from, "site"), text_at(from, "host"),
+		text_at(to, "site"), text_at(to, "host"), text_at(report, "result"),
+		json_real_value(json_object_get(report, "seconds")));
+	print_stages(report, out);
+	print_paths(report, out);
+	print_transport(report, out);
+	print_connections(report, out);
+	if (downtime)
+		fprintf(out, "  downtime, as the hypervisors saw it: %.0f ms\n",
+			json_number_value(downtime));
+	if (error)
+		fprintf(out, "  %s\n", json_string_value(error));
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HOP_RESOLVE_H
+#define HOP_RESOLVE_H
+
+#include <stdint.h>
+
+#include "common/error.h"
+#include "migrate/hop/ctl.h"
+#include "migrate/hop/env.h"
+
+/*
+ * The source after RELEASED, when it does not know what became of it: asks the destination's journal
+ * over SSH, which answers ACCEPTED or REFUSED, once and for good. ACCEPTED: what the source still
+ * holds is given back, the tunnel when the vNIC switch is over. REFUSED: the VM is taken back.
+ */
+enum resolved {
+	RESOLVED_GONE,
+	RESOLVED_RETAKEN,
+	RESOLVED_UNKNOWN /* *err says why; nothing was changed */
+};
+
+/* Asks again every two seconds until deadline_ns. ctl (may be NULL): an abort ends the asking. */
+enum resolved resolve_source(const struct hop_env *env, const char *rsh, int64_t deadline_ns,
+			     struct ctl *ctl, struct error **err);
+
+/*
+ * Recovers one hop of this host from its journal, whichever side this is; ends a worker that still
+ * lives only when it is the source's before RELEASED or force is given. Returns an exit status: 0 in order,
+ * 1 failed, 3 UNKNOWN. For the keeper and for `edgehop recover`.
+ */
+int recover_hop(const char *hop, const struct fleet *fleet, const char *rsh, int64_t deadline_ns,
+		struct error **err);
+
+#endif

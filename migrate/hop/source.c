@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/hop/source_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "migrate/hop/journal.h"
+#include "migrate/hop/keeper.h"
+#include "migrate/hop/resolve.h"
+
+#define LOG_MODULE "source"
+
+/*
+ * Theory of operation
+ *
+ * A hop is this table, run from the top. A stage that fails before RELEASED is undone with all
+ * before it (undo.c), and the VM runs on here. Once RELEASED is in the journal nothing is undone
+ * any more: the destination is asked, for as long as it takes, whether it accepted (resolve.c).
+ */
+static const struct {
+	const char *name;
+	int phase;
+	source_stage *run;
+} stages[] = {
+	{"reach", 1, source_reach},	  {"tunnel", 1, source_tunnel},
+	{"incoming", 2, source_incoming}, {"disk", 2, source_disk},
+	{"memory", 3, source_memory},	  {"switchover", 4, source_switchover},
+	{"vnic", 5, source_vnic},	  {"cleanup", 6, source_cleanup},
+};
+
+static int run_stages(struct source *s, struct error **err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(stages); i++) {
+		int64_t started = clock_ns();
+
+		s->progress = (struct progress){.phase = stages[i].phase, .stage = stages[i].name};
+		report_stage(s->report, stages[i].phase, stages[i].name);
+		log_info("stage %s", stages[i].name);
+		if (source_tick(s, err) < 0 || stages[i].run(s, err) < 0)
+			return error_wrap(err, "phase %d, %s", stages[i].phase, stages[i].name);
+		log_info("stage %s done after %.3f s", stages[i].name,
+			 (double)(clock_ns() - started) / 1e9);
+	}
+	return 0;
+}
+
+/* The destination learns of it by itself, too; so this is no more than good manners. */
+static void tell_undo(struct source *s)
+{
+	auto_json request = json_pack("{s:s}", "do", "undo");
+
+	if (s->control && control_send(s->control, request, NULL) == 0)
+		json_decref(control_receive(s->control, clock_ns() + 5 * NS_PER_SEC, NULL));
+}
+
+static void close_transfers(struct source *s)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(s->disks); i++)
+		source_transfer_close(s, &s->disks[i]);
+	source_transfer_close(s, &s->memory);
+}
+
+/* The stages failed with *why. Returns the exit status and leaves the text for people. */
+static int settle(struct source *s, struct error **why, const char **result)
+{
+	struct error *more = NULL;
+
+	log_error("%s", error_text(*why));
+	close_transfers(s);
+	if (!s->journalled) {
+		*result = "undone";
+		error_wrap(why, "nothing was begun, the VM is as it was");
+		return 1;
+	}
+	if (!s->decided) {
+		tell_undo(s);
+		*result = "undone";
+		if (source_undo(&s->env, &more) == 0) {
+			error_wrap(why, "the hop was undone, the VM runs on at %s",
+				   s->env.facts->source_site);
+			return 1;
+		}
+		error_wrap(why, "undoing was not complete (%s), run `edgehop recover`",
+			   error_text(more));
+		error_free(more);
+		return 3;
+	}
+	switch (resolve_source(&s->env, s->job->rsh, INT64_MAX, s->ctl, &more)) {
+	case RESOLVED_GONE:
+		error_free(*why);
+		*why = NULL;
+		*result = "done";
+		return 0;
+	case RESOLVED_RETAKEN:
+		error_wrap(why, "the destination refused, the VM runs on at %s",
+			   s->env.facts->source_site);
+		*result = "undone";
+		return 1;
+	default:
+		error_wrap(why, "UNKNOWN whether the destination runs the VM (%s); nothing was "
+			   "started here; run `edgehop recover`", error_text(more));
+		error_free(more);
+		*result = "unknown";
+		return 3;
+	}
+}
+
+void source_end(struct source *s, int status, const char *result, const struct error *why)
+{
+	const json_t *report = report_end(s->report, result, why ? why->message : NULL);
+	auto_json end = json_pack("{s:s, s:s, s:i, s:O}", "event", "end", "hop",
+				  s->env.facts->hop, "status", status, "report",
+				  (json_t *)(uintptr_t)report);
+	auto_error not_saved = NULL;
+
+	if (s->ended && !why)
+		log_info("result: %s", result);
+	s->ended = true;
+	if (why)
+		json_object_set_new(end, "error", json_string(why->message));
+	if (report_save(s->report, &not_saved) < 0)
+		log_warn("the report was not kept: %s", error_text(not_saved));
+	keeper_write_end(s->env.facts->hop, end);
+	ctl_publish_end(s->ctl, json_incref(end));
+}
+
+static int start(struct source *s, struct error **err)
+{
+	s->ctl = ctl_start(s->job->facts->hop, err);
+	if (!s->ctl ||
+	    hop_env_init(&s->env, s->job->facts, HOP_SOURCE, s->job->fleet, err) < 0)
+		return -1;
+	s->report = report_create(s->env.facts, s->env.peer);
+	return s->report ? 0 : error_set(err, ENOMEM, "no memory for a report");
+}
+
+int source_work(void *arg)
+{
+	struct source s = {.job = arg, .vm_lock = -1};
+	struct error *why = NULL;
+	const char *result = "done";
+	int status = 0;
+
+	log_set_hop(s.job->facts->hop);
+	if (start(&s, &why) < 0) {
+		auto_json end = json_pack("{s:s, s:s, s:i, s:s}", "event", "end", "hop",
+					  s.job->facts->hop, "status", 1, "error", error_text(why));
+
+		log_error("%s", error_text(why));
+		keeper_write_end(s.job->facts->hop, end); /* nothing was begun */
+		error_free(why);
+		return 1;
+	}
+	if (run_stages(&s, &why) < 0)
+		status = settle(&s, &why, &result);
+	close_transfers(&s);
+	source_end(&s, status, result, why);
+	control_destroy(s.control);
+	ctl_stop(s.ctl);
+	hop_env_clear(&s.env);
+	report_destroy(s.report);
+	explicit_bzero(&s.key, sizeof(s.key));
+	if (s.vm_lock >= 0)
+		close(s.vm_lock);
+	error_free(why);
+	return status;
+}

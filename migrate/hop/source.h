@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HOP_SOURCE_H
+#define HOP_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "migrate/config/fleet.h"
+#include "migrate/hop/facts.h"
+
+/* A hop as its source's worker runs it. */
+struct source_job {
+	struct hop_facts *facts;
+	const struct fleet *fleet;
+	const char *rsh;		  /* NULL: the built-in SSH client */
+	int64_t downtime_ns;		  /* the pause to aim at */
+};
+
+/* keeper_job.work: takes a struct source_job. Exit status 0 done, 1 undone, 3 needs recover. */
+int source_work(void *job);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HOP_SOURCE_INTERNAL_H
+#define HOP_SOURCE_INTERNAL_H
+
+#include "migrate/control/control.h"
+#include "migrate/hop/ctl.h"
+#include "migrate/hop/env.h"
+#include "migrate/hop/report.h"
+#include "migrate/hop/source.h"
+#include "migrate/transport/channel.h"
+#include "migrate/transport/mptcp.h"
+#include "migrate/transport/relay.h"
+
+/* One channel's data on its way: the hypervisor connects to `listen_fd`, the relay carries on. */
+struct transfer {
+	struct relay *relay;
+	char channel[32];
+};
+
+/* What people see while the hop goes on. */
+struct progress {
+	int phase;
+	const char *stage;
+	uint64_t done, total;	/* bytes of this stage; total 0: not counted */
+	uint64_t last_sent;	/* payload bytes at the last look, and when */
+	int64_t last_ns, next_ns;
+	double rate;		/* bytes/s, smoothed */
+	unsigned round;
+	int64_t expected_downtime_ns;
+};
+
+/* The worker's own; only its thread uses it. Each group belongs to the stage that fills it. */
+struct source {
+	const struct source_job *job;
+	struct hop_env env;
+	struct ctl *ctl;
+	struct report *report;
+	struct progress progress;
+	bool journalled; /* there is a journal, so there may be something to undo */
+	bool decided;	 /* RELEASED is written: no abort, no undo */
+	bool ended;	 /* the end was told */
+
+	/* reach */
+	int vm_lock;
+	struct channel_key key;
+	uint16_t port;
+	size_t buffer; /* of each channel's sockets, bytes */
+	struct control *control;
+
+	/* disk, memory */
+	struct transfer disks[VM_DISKS_MOST];
+	struct transfer memory;
+
+	/* switchover */
+	int64_t paused_ns;
+	char tunnel_path[NAME_SIZE]; /* the path that the tunnel is on now */
+};
+
+typedef int source_stage(struct source *s, struct error **err);
+
+source_stage source_reach, source_tunnel, source_incoming, source_disk, source_memory,
+	source_switchover, source_vnic, source_cleanup;
+
+/*
+ * What every wait does between two looks: shows progress, and fails when the operator wants an
+ * abort, or a channel was lost.
+ */
+int source_tick(struct source *s, struct error **err);
+
+/* One request to the destination; *answer (may be NULL) is the caller's to decref. */
+int source_call(struct source *s, json_t *request, int64_t time_ns, json_t **answer,
+		struct error **err);
+
+/* The answer to a request that was sent already, or an event. */
+int source_await(struct source *s, int64_t time_ns, json_t **answer, struct error **err);
+
+/* Tells the end to people, once; why may be NULL. */
+void source_end(struct source *s, int status, const char *result, const struct error *why);
+
+/* Opens a channel and relays what connects to a Unix socket of that name into it. */
+int source_transfer_open(struct source *s, struct transfer *transfer, const char *channel,
+			 int listen_fd, struct error **err);
+void source_transfer_close(struct source *s, struct transfer *transfer);
+
+#endif

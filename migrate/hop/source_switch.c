@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/hop/source_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/fault.h"
+#include "common/jsonl.h"
+#include "common/log.h"
+#include "migrate/hop/journal.h"
+#include "netswitch/tap.h"
+
+#define LOG_MODULE "source"
+
+/* Phases 4 to 6: from the pause to the end, with the commit protocol in between. */
+
+#define FINISH_NS  (30 * NS_PER_SEC)
+#define PREPARE_NS (60 * NS_PER_SEC)
+#define RELEASE_NS (15 * NS_PER_SEC)
+#define CLOSE_NS   (15 * NS_PER_SEC)
+#define FRESH_NS   (3 * NS_PER_SEC)
+
+/*
+ * The tunnel goes over a path on which the memory stream got on lately: the one that it was opened on
+ * when that is among them, else the one that got on last.
+ */
+static void choose_tunnel_path(struct source *s)
+{
+	struct relay_stats stats;
+	const char *best = NULL;
+	int64_t best_ns = 0;
+	int64_t now = clock_ns();
+
+	relay_stats(s->memory.relay, &stats);
+	for (size_t i = 0; i < stats.n_subflows; i++) {
+		const char *path = report_path_of(s->env.peer, &stats.subflows[i]);
+
+		if (!path)
+			continue;
+		if (strcmp(path, s->tunnel_path) == 0 && now - stats.progress_ns[i] < FRESH_NS)
+			return;
+		if (stats.progress_ns[i] > best_ns) {
+			best = path;
+			best_ns = stats.progress_ns[i];
+		}
+	}
+	if (!best || strcmp(best, s->tunnel_path) == 0)
+		return;
+	log_warn("path %s is silent, the tunnel goes over %s", s->tunnel_path, best);
+	memcpy(s->tunnel_path, best, strlen(best) + 1);
+}
+
+static int move_tunnel(struct source *s, struct error **err)
+{
+	const struct ip_addr *own, *far;
+
+	if (strcmp(s->tunnel_path, s->env.facts->tunnel_path) == 0)
+		return 0;
+	if (hop_env_ends(&s->env, s->tunnel_path, &own, &far, err) < 0)
+		return -1;
+	return tunnel_move(&s->env.tunnel, own, far, err);
+}
+
+static int finish_mirrors(struct source *s, struct error **err)
+{
+	for (size_t i = 0; i < s->env.facts->vm->disk_count; i++)
+		if (hv_mirror_finish(s->env.vm, i, clock_ns() + FINISH_NS, err) < 0)
+			return error_wrap(err, "disk %s", s->env.facts->vm->disks[i].name);
+	return 0;
+}
+
+/* The VM is paused here and its disks are equal: sends the rest, until the far side has it all. */
+static int prepare(struct source *s, struct error **err)
+{
+	json_t *request =
+		json_pack("{s:s, s:s}", "do", "prepare", "tunnel-path", s->tunnel_path);
+	int sent = control_send(s->control, request, err);
+
+	json_decref(request);
+	if (sent < 0 || hv_memory_continue(s->env.vm, err) < 0 ||
+	    source_await(s, PREPARE_NS, NULL, err) < 0)
+		return -1;
+	/* It has everything, so nothing but the last word between the hypervisors is missing. */
+	return hv_memory_wait_sent(s->env.vm, clock_ns() + FINISH_NS, err);
+}
+
+/* Written and synced before anybody is told: from here on this host does not run the VM. */
+static int give_away(struct source *s, struct error **err)
+{
+	struct owner owner = hop_owner_accepted(s->env.facts);
+
+	if (owner_write(s->env.facts->vm->name, &owner, err) < 0)
+		return -1;
+	if (journal_advance(s->env.facts->hop, HOP_RELEASED, err) < 0)
+		return -1;
+	s->decided = true;
+	return fault_point("released", err);
+}
+
+/* The old address leads into the tunnel while RELEASED is still on its way. */
+static void redirect(struct source *s)
+{
+	const struct vm_site *site = hop_old_site(s->env.facts);
+	auto_error why = NULL;
+
+	if (tap_place_idle(s->env.old_tap, &why) < 0 || move_tunnel(s, &why) < 0 ||
+	    tunnel_redirect(&s->env.tunnel, s->env.self->bridge, site->addresses,
+			    site->address_count, &why) < 0)
+		log_error("the old address is not redirected: %s", error_text(why));
+}
+
+static void note_times(struct source *s)
+{
+	struct relay_stats stats;
+	int64_t now = clock_ns();
+
+	relay_stats(s->memory.relay, &stats);
+	report_set(s->report, "downtime_ms",
+		   json_real((double)(now - s->paused_ns) / NS_PER_MS));
+	report_set(s->report, "memory_seconds",
+		   json_real((double)(now - stats.first_byte_ns) / NS_PER_SEC));
+}
+
+int source_switchover(struct source *s, struct error **err)
+{
+	json_t *release = json_pack("{s:s}", "do", "release");
+	int result = -1;
+
+	choose_tunnel_path(s);
+	if (finish_mirrors(s, err) == 0 && prepare(s, err) == 0 &&
+	    fault_point("prepared-seen", err) == 0 && source_tick(s, err) == 0 &&
+	    give_away(s, err) == 0)
+		result = control_send(s->control, release, err);
+	json_decref(release);
+	if (result < 0)
+		return -1;
+	redirect(s);
+	if (source_await(s, RELEASE_NS, NULL, err) < 0)
+		return -1;
+	note_times(s);
+	if (journal_advance(s->env.facts->hop, HOP_GONE, err) < 0 ||
+	    fault_point("accepted-seen", err) < 0)
+		return -1;
+	return hv_kill(s->env.vm, err);
+}
+
+/* The tunnel is kept for connections that did not join. The hop is over for people; we stay. */
+static void report_held(struct source *s, const json_t *event)
+{
+	report_set(s->report, "vnic", json_incref(json_object_get(event, "vnic")));
+	source_end(s, 0, "held", NULL);
+}
+
+int source_vnic(struct source *s, struct error **err)
+{
+	for (;;) {
+		auto_json event = NULL;
+		const char *name;
+
+		if (source_await(s, INT64_MAX / 4, &event, err) < 0)
+			return -1;
+		name = json_get_string(event, "event", err);
+		if (!name)
+			return -1;
+		if (strcmp(name, "held") == 0)
+			report_held(s, event);
+		if (strcmp(name, "switched") == 0) {
+			report_set(s->report, "vnic",
+				   json_incref(json_object_get(event, "vnic")));
+			return 0;
+		}
+	}
+}
+
+int source_cleanup(struct source *s, struct error **err)
+{
+	auto_error why = NULL;
+
+	/* The far side finishes by itself, too. */
+	if (source_call(s, json_pack("{s:s}", "do", "close"), CLOSE_NS, NULL, &why) < 0)
+		log_warn("%s", error_text(why));
+	return source_finish(&s->env, err);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/hop/source_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+
+/* What all stages of the source share: progress, requests, channels. */
+
+#define SHOW_EVERY_NS (200 * NS_PER_MS)
+#define SILENCE_MS    20000
+#define CONNECT_NS    (15 * NS_PER_SEC)
+
+static uint64_t sent_by(struct transfer *transfer)
+{
+	struct relay_stats stats;
+
+	if (!transfer->relay)
+		return 0;
+	relay_stats(transfer->relay, &stats);
+	return stats.sent;
+}
+
+static uint64_t sent_by_all(struct source *s)
+{
+	uint64_t sum = sent_by(&s->memory);
+
+	for (size_t i = 0; i < ARRAY_SIZE(s->disks); i++)
+		sum += sent_by(&s->disks[i]);
+	return sum;
+}
+
+static void show(struct source *s)
+{
+	struct progress *p = &s->progress;
+	int64_t now = clock_ns();
+	uint64_t sent = sent_by_all(s);
+	json_t *snapshot;
+
+	if (p->last_ns && now > p->last_ns && sent >= p->last_sent) {
+		double rate = (double)(sent - p->last_sent) * 1e9 / (double)(now - p->last_ns);
+
+		p->rate = p->rate > 0 ? 0.7 * p->rate + 0.3 * rate : rate;
+	}
+	p->last_ns = now;
+	p->last_sent = sent;
+	p->next_ns = now + SHOW_EVERY_NS;
+	snapshot = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:f, s:i}", "event",
+			     "progress", "hop", s->env.facts->hop, "vm", s->env.facts->vm->name,
+			     "from", s->env.facts->source_site, "to",
+			     s->env.facts->destination_site, "phase", p->phase, "stage", p->stage,
+			     "done", (json_int_t)p->done, "total", (json_int_t)p->total, "rate",
+			     p->rate, "round", (int)p->round);
+	if (p->total > p->done && p->rate > 1)
+		json_object_set_new(snapshot, "eta_ms",
+				    json_integer((json_int_t)(1e3 * (double)(p->total - p->done) /
+							      p->rate)));
+	if (p->expected_downtime_ns)
+		json_object_set_new(snapshot, "expected_downtime_ms",
+				    json_integer(p->expected_downtime_ns / NS_PER_MS));
+	ctl_publish(s->ctl, snapshot);
+}
+
+/* A channel that failed stops the hop; one that ended has done its work. */
+static int check_relay(struct relay *relay, struct error **err)
+{
+	return relay && relay_poll(relay, err) == RELAY_FAILED ? -1 : 0;
+}
+
+int source_tick(struct source *s, struct error **err)
+{
+	if (clock_ns() >= s->progress.next_ns)
+		show(s);
+	if (s->decided)
+		return 0;
+	if (ctl_abort_wanted(s->ctl))
+		return error_set(err, ECANCELED, "aborted by the operator");
+	for (size_t i = 0; i < ARRAY_SIZE(s->disks); i++)
+		if (check_relay(s->disks[i].relay, err) < 0)
+			return -1;
+	if (check_relay(s->memory.relay, err) < 0)
+		return -1;
+	return s->control ? check_relay(control_relay(s->control), err) : 0;
+}
+
+/* The next message from the destination; ticks while it waits. */
+static json_t *await_message(struct source *s, int64_t deadline_ns, struct error **err)
+{
+	for (;;) {
+		struct error *why = NULL;
+		int64_t now = clock_ns();
+		int64_t soon = now + 50 * NS_PER_MS;
+		json_t *message =
+			control_receive(s->control, soon < deadline_ns ? soon : deadline_ns, &why);
+
+		if (message)
+			return message;
+		if (why->code != ETIMEDOUT || now >= deadline_ns) {
+			error_propagate(err, why);
+			return NULL;
+		}
+		error_free(why);
+		if (source_tick(s, err) < 0)
+			return NULL;
+	}
+}
+
+int source_await(struct source *s, int64_t time_ns, json_t **answer, struct error **err)
+{
+	auto_json message = await_message(s, clock_ns() + time_ns, err);
+
+	if (!message)
+		return error_wrap(err, "host %s", s->env.peer->name);
+	if (control_check(message, s->env.peer->name, err) < 0)
+		return -1;
+	if (answer)
+		*answer = steal_ptr(message);
+	return 0;
+}
+
+int source_call(struct source *s, json_t *request, int64_t time_ns, json_t **answer,
+		struct error **err)
+{
+	int sent = control_send(s->control, request, err);
+
+	json_decref(request);
+	if (sent < 0)
+		return error_wrap(err, "host %s", s->env.peer->name);
+	return source_await(s, time_ns, answer, err);
+}
+
+int source_transfer_open(struct source *s, struct transfer *transfer, const char *channel,
+			 int listen_fd, struct error **err)
+{
+	struct ip_addr addresses[16];
+	size_t n = 0;
+	struct channel *c;
+
+	for (; n < s->env.peer->address_count && n < ARRAY_SIZE(addresses); n++)
+		addresses[n] = s->env.peer->addresses[n].address;
+	c = channel_connect(addresses, n, s->port, &s->key, channel, s->buffer,
+			    clock_ns() + CONNECT_NS, err);
+	if (!c) {
+		close(listen_fd);
+		return -1;
+	}
+	snprintf(transfer->channel, sizeof(transfer->channel), "%s", channel);
+	transfer->relay = relay_start_on_accept(c, listen_fd, SILENCE_MS, err);
+	return transfer->relay ? 0 : -1;
+}
+
+void source_transfer_close(struct source *s, struct transfer *transfer)
+{
+	struct relay_stats stats;
+
+	if (!transfer->relay)
+		return;
+	relay_stats(transfer->relay, &stats);
+	report_channel(s->report, transfer->channel, &stats);
+	relay_destroy(transfer->relay);
+	transfer->relay = NULL;
+}

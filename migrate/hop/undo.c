@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/hop/env.h"
+
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "migrate/hop/journal.h"
+#include "migrate/vm/vm_store.h"
+#include "netswitch/endpoints.h"
+#include "netswitch/garp.h"
+#include "netswitch/tap.h"
+
+#define LOG_MODULE "undo"
+
+/*
+ * Theory of operation
+ *
+ * Undoing asks nobody what was done: it is a table of steps, each idempotent, all of which are
+ * taken in order. So a worker that aborts and a recovery that knows nothing but the journal's facts
+ * do the same, and undoing that was itself interrupted is simply begun again.
+ */
+struct step {
+	const char *name;
+	int (*take)(const struct hop_env *env, struct error **err);
+};
+
+static int endpoints(const struct hop_env *env, struct error **err)
+{
+	return endpoints_release(env->facts->hop, err);
+}
+
+static int tunnel(const struct hop_env *env, struct error **err)
+{
+	return tunnel_close(&env->tunnel, err);
+}
+
+/* An ownership that was written away just before RELEASED could be: it was never told. */
+static int ownership(const struct hop_env *env, struct error **err)
+{
+	struct owner owner, retaken = hop_owner_retaken(env->facts);
+
+	if (owner_read(env->facts->vm->name, &owner, err) < 0)
+		return -1;
+	if (strcmp(owner.host, env->facts->source_uuid) == 0)
+		return 0;
+	return owner_write(env->facts->vm->name, &retaken, err);
+}
+
+/* The VM's old address leads to the VM's tap again, not into the tunnel. */
+static int redirect(const struct hop_env *env, struct error **err)
+{
+	const struct vm_site *site = hop_old_site(env->facts);
+
+	return tunnel_redirect_undo(&env->tunnel, env->self->bridge, site->addresses,
+				    site->address_count, err);
+}
+
+static int revive(const struct hop_env *env, struct error **err)
+{
+	if (!hv_alive(env->vm)) {
+		log_warn("VM %s is not running: this host owns it, `edgehop start %s` starts it",
+			 env->facts->vm->name, env->facts->vm->name);
+		return 0;
+	}
+	return hv_revive(env->vm, err);
+}
+
+/* The switches of the site learn again where the VM is. */
+static int placed_at_home(const struct hop_env *env, struct error **err)
+{
+	const struct vm_site *site = hop_old_site(env->facts);
+	const struct vm_nic *nic = &env->facts->vm->nics[hop_old_nic(env->facts)];
+
+	if (!hv_alive(env->vm))
+		return 0;
+	if (tap_place_active(env->old_tap, env->self->bridge, err) < 0)
+		return -1;
+	for (size_t i = 0; i < site->address_count; i++)
+		if (garp_send(env->self->bridge, &site->addresses[i].address, nic->mac, err) < 0)
+			return -1;
+	return 0;
+}
+
+static int guest_detach(const struct hop_env *env, struct error **err)
+{
+	const struct vm_site *site = hop_old_site(env->facts);
+
+	return tunnel_guest_detach(&env->tunnel, env->old_tap, site->addresses, site->address_count,
+				   err);
+}
+
+static int kill_incoming(const struct hop_env *env, struct error **err)
+{
+	return hv_kill(env->vm, err);
+}
+
+/* Only what a hop put here: a folder that this host owns is refused by the store. */
+static int remove_folder(const struct hop_env *env, struct error **err)
+{
+	return vm_store_remove(env->facts->vm->name, err);
+}
+
+static const struct step undo_at_source[] = {
+	{"ownership", ownership},  {"old address", redirect}, {"VM", revive},
+	{"tap", placed_at_home},   {"tunnel", tunnel},	      {"endpoints", endpoints},
+};
+
+static const struct step undo_at_destination[] = {
+	{"incoming VM", kill_incoming}, {"tap", guest_detach}, {"tunnel", tunnel},
+	{"disks", remove_folder},	{"endpoints", endpoints},
+};
+
+static const struct step finish_at_source[] = {
+	{"VM left behind", kill_incoming},
+	{"old address", redirect},
+	{"tunnel", tunnel},
+	{"endpoints", endpoints},
+};
+
+/* Takes all steps; the first error is the one that is told. */
+static int take_all(const struct hop_env *env, const struct step *steps, size_t n,
+		    struct error **err)
+{
+	struct error *first = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		struct error *why = NULL;
+
+		if (steps[i].take(env, &why) == 0)
+			continue;
+		error_wrap(&why, "%s", steps[i].name);
+		log_error("not undone: %s", error_text(why));
+		if (!first)
+			first = why;
+		else
+			error_free(why);
+	}
+	return first ? error_propagate(err, first) : 0;
+}
+
+int source_undo(const struct hop_env *env, struct error **err)
+{
+	if (take_all(env, undo_at_source, ARRAY_SIZE(undo_at_source), err) < 0)
+		return -1;
+	return journal_advance(env->facts->hop, HOP_UNDONE, err) < 0 ? -1 : 0;
+}
+
+int destination_undo(const struct hop_env *env, struct error **err)
+{
+	/* First the promise that the VM will not run here, then everything else. */
+	if (journal_advance(env->facts->hop, HOP_REFUSED, err) < 0)
+		return -1;
+	if (take_all(env, undo_at_destination, ARRAY_SIZE(undo_at_destination), err) < 0)
+		return -1;
+	return journal_advance(env->facts->hop, HOP_UNDONE, err) < 0 ? -1 : 0;
+}
+
+int source_finish(const struct hop_env *env, struct error **err)
+{
+	if (take_all(env, finish_at_source, ARRAY_SIZE(finish_at_source), err) < 0)
+		return -1;
+	return journal_advance(env->facts->hop, HOP_DONE, err) < 0 ? -1 : 0;
+}

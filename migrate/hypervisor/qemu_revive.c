@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation
+ *
+ * After a worker was killed nobody knows how far its hop had come. Everything that a hop does to a
+ * source is undone here, in the reverse order of its beginning, each step only if there is
+ * something to undo:
+ *
+ *     1. memory still under way      -> cancelled; QEMU lets the guest run again by itself
+ *     2. mirrors and their NBD nodes -> removed, so that no write waits for a dead connection
+ *     3. guest not running           -> cont, which also takes the disks back after "postmigrate"
+ */
+#include "migrate/hypervisor/qemu.h"
+
+#include <errno.h>
+
+#define LOG_MODULE "qemu"
+#include "common/log.h"
+
+int qemu_revive(struct hv_vm *vm, struct error **err)
+{
+	enum hv_state state;
+
+	if (qemu_state(vm, &state, err) < 0)
+		return -1;
+	if (state == HV_ABSENT || state == HV_INCOMING)
+		return error_set(err, ESRCH, "it is %s here: nothing that could run on",
+				 hv_state_name(state));
+	if (qemu_memory_cancel(vm, err) < 0)
+		return -1;
+	for (size_t i = 0; i < vm->def->disk_count; i++)
+		if (qemu_mirror_abort(vm, i, err) < 0)
+			return error_wrap(err, "disk %s", vm->def->disks[i].name);
+	if (qemu_state(vm, &state, err) < 0)
+		return -1;
+	log_info("VM %s is %s, without mirrors", vm->def->name, hv_state_name(state));
+	return state == HV_RUNNING ? 0 : qemu_resume(vm, err);
+}

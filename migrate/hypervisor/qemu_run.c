@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation
+ *
+ * QEMU puts itself into the background (-daemonize) when the machine is there: the process that we
+ * start ends with status 0 then, or with its reasons on standard error, which is the log. From
+ * then on QEMU is nobody's child but init's, in a session of its own.
+ *
+ * Is it alive? QEMU holds a lock on its pid file as long as it lives, however it ends, and after a
+ * reboot the run folder is empty. A pid alone could be another process's by now; a pid whose file
+ * is locked can't. To kill it without that race: pidfd first, then look at the lock, then kill.
+ */
+#include "migrate/hypervisor/qemu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/bytes.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+#define LOG_MODULE "qemu"
+#include "common/log.h"
+#include "migrate/vm/vm_store.h"
+
+#define START_LIMIT_MS	  60000
+#define QUIT_LIMIT_NS	  (5 * NS_PER_SEC)
+#define KILL_LIMIT_NS	  (10 * NS_PER_SEC)
+#define LAST_WORDS_MOST	  4096
+#define PID_MOST	  4194304 /* the kernel's own limit */
+
+/* The pid in QEMU's pid file while QEMU holds its lock; 0: it does not run. */
+static pid_t locked_pid(const struct hv_vm *vm)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char path[PATH_MAX], text[16] = "";
+	auto_close fd = -1;
+	long pid;
+
+	if (vm_store_run_path(path, vm->def->name, "pid", NULL) < 0)
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) <= 0)
+		return 0;
+	pid = strtol(text, NULL, 10);
+	return pid > 1 && pid <= PID_MOST ? (pid_t)pid : 0;
+}
+
+bool qemu_alive(struct hv_vm *vm)
+{
+	return locked_pid(vm) != 0;
+}
+
+/* A descriptor for the process, or -1 when it does not run: then there is nothing to end. */
+static int open_process(const struct hv_vm *vm)
+{
+	pid_t pid = locked_pid(vm);
+	int fd = pid ? pidfd_open(pid, 0) : -1;
+
+	if (fd >= 0 && locked_pid(vm) != pid) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* Waits until the process has ended. false: it has not, in time. */
+static bool wait_end(int pidfd, int64_t deadline_ns)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	for (;;) {
+		int64_t left = deadline_ns - clock_ns();
+		int n = poll(&p, 1, left > 0 ? (int)(left / NS_PER_MS) + 1 : 0);
+
+		if (n > 0)
+			return true;
+		if (n == 0 && left <= 0)
+			return false;
+		if (n < 0 && errno != EINTR)
+			return false;
+	}
+}
+
+void qemu_last_words(const struct hv_vm *vm, char *buf, size_t size)
+{
+	char path[PATH_MAX], text[LAST_WORDS_MOST + 1], *line;
+	auto_close fd = -1;
+	struct stat st;
+	ssize_t n;
+
+	buf[0] = '\0';
+	if (vm_store_run_path(path, vm->def->name, "qemu.log", NULL) < 0)
+		return;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return;
+	n = pread(fd, text, LAST_WORDS_MOST,
+		  st.st_size > LAST_WORDS_MOST ? st.st_size - LAST_WORDS_MOST : 0);
+	while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+		n--;
+	if (n <= 0)
+		return;
+	text[n] = '\0';
+	line = strrchr(text, '\n');
+	snprintf(buf, size, "%s", line ? line + 1 : text);
+}
+
+/* In the child: output into the log, a session of its own, then QEMU. Never returns. */
+static void become_qemu(char **argv, int log)
+{
+	int null = open("/dev/null", O_RDONLY);
+
+	setsid();
+	dup2(null, 0);
+	dup2(log, 1);
+	dup2(log, 2);
+	closefrom(3);
+	signal(SIGPIPE, SIG_DFL);
+	execvp(argv[0], argv);
+	dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+	_exit(127);
+}
+
+/* Waits for the child that starts QEMU. Its status, or -1 when it had to be killed. */
+static int wait_starter(pid_t child)
+{
+	auto_close fd = pidfd_open(child, 0);
+	bool ended = fd >= 0 && wait_end(fd, clock_ns() + START_LIMIT_MS * NS_PER_MS);
+	int status;
+
+	if (!ended)
+		kill(child, SIGKILL);
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	return ended && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int run_starter(struct hv_vm *vm, char **argv, struct error **err)
+{
+	char path[PATH_MAX], words[256];
+	auto_close log = -1;
+	pid_t child;
+
+	if (vm_store_run_path(path, vm->def->name, "qemu.log", err) < 0)
+		return -1;
+	log = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	if (log < 0)
+		return error_errno(err, "%s", path);
+	child = fork();
+	if (child < 0)
+		return error_errno(err, "fork");
+	if (child == 0)
+		become_qemu(argv, log);
+	if (wait_starter(child) == 0 && qemu_alive(vm))
+		return 0;
+	qemu_kill(vm, NULL);
+	qemu_last_words(vm, words, sizeof(words));
+	return error_set(err, EREMOTEIO, "QEMU does not start: %s",
+			 *words ? words : "it gave no reason in time");
+}
+
+static int start(struct hv_vm *vm, bool incoming, struct error **err)
+{
+	char **argv;
+	int status;
+
+	if (qemu_alive(vm))
+		return error_set(err, EEXIST, "it runs here already");
+	if (vm_store_make_run(vm->def->name, err) < 0)
+		return -1;
+	argv = qemu_args(vm->def, incoming, err);
+	if (!argv)
+		return -1;
+	qemu_drop_monitor(vm);
+	status = run_starter(vm, argv, err);
+	qemu_args_free(argv);
+	return status;
+}
+
+int qemu_start(struct hv_vm *vm, struct error **err)
+{
+	return start(vm, false, err);
+}
+
+int qemu_start_incoming(struct hv_vm *vm, struct error **err)
+{
+	return start(vm, true, err);
+}
+
+int qemu_shut_down(struct hv_vm *vm, int64_t deadline_ns, struct error **err)
+{
+	auto_close process = open_process(vm);
+
+	if (process < 0)
+		return 0;
+	if (qemu_command(vm, "system_powerdown", NULL, err) < 0)
+		return -1;
+	/* The monitor is left, so that QEMU's end finds no reader behind. */
+	qemu_drop_monitor(vm);
+	if (!wait_end(process, deadline_ns))
+		return error_set(err, ETIMEDOUT, "the guest did not power off in time, it runs on");
+	return 0;
+}
+
+int qemu_kill(struct hv_vm *vm, struct error **err)
+{
+	auto_close process = open_process(vm);
+
+	qemu_drop_monitor(vm);
+	if (process < 0)
+		return 0;
+	/* On SIGTERM QEMU ends in order, and needs no monitor for it, which another may hold. */
+	pidfd_send_signal(process, SIGTERM, NULL, 0);
+	if (wait_end(process, clock_ns() + QUIT_LIMIT_NS))
+		return 0;
+	log_warn("QEMU of VM %s does not heed SIGTERM: killed", vm->def->name);
+	pidfd_send_signal(process, SIGKILL, NULL, 0);
+	if (!wait_end(process, clock_ns() + KILL_LIMIT_NS))
+		return error_set(err, ETIMEDOUT, "QEMU does not end, although it was killed");
+	return 0;
+}

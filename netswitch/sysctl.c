@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "netswitch/sysctl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/bytes.h"
+#include "common/cleanup.h"
+
+static int sysctl_path(char path[PATH_MAX], struct error **err, const char *fmt, va_list ap)
+{
+	static const char root[] = "/proc/sys/";
+	size_t used = strlen(root);
+	int n;
+
+	memcpy(path, root, used);
+	n = vsnprintf(path + used, PATH_MAX - used, fmt, ap);
+	if (n < 0 || (size_t)n >= PATH_MAX - used || strstr(path, "/../"))
+		return error_set(err, EINVAL, "%.64s...: not the path of a sysctl", path);
+	return 0;
+}
+
+static int sysctl_read(const char *path, long *value, struct error **err)
+{
+	auto_free char *text = read_file(path, 64, NULL, err);
+	char *end;
+
+	if (!text)
+		return -1;
+	*value = strtol(text, &end, 10);
+	if (end == text || (*end && *end != '\n'))
+		return error_set(err, EPROTO, "%s: expected a number", path);
+	return 0;
+}
+
+int sysctl_set(long value, struct error **err, const char *fmt, ...)
+{
+	char path[PATH_MAX], text[24];
+	long present;
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = sysctl_path(path, err, fmt, ap);
+	va_end(ap);
+	if (rc < 0 || sysctl_read(path, &present, err) < 0)
+		return -1;
+	if (present == value)
+		return 0;
+
+	auto_close fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return error_errno(err, "%s", path);
+	snprintf(text, sizeof(text), "%ld\n", value);
+	if (write_all(fd, text, strlen(text), err) < 0)
+		return error_wrap(err, "%s to %ld", path, value);
+	return 0;
+}
+
+int sysctl_get(long *value, struct error **err, const char *fmt, ...)
+{
+	char path[PATH_MAX];
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = sysctl_path(path, err, fmt, ap);
+	va_end(ap);
+	return rc < 0 ? -1 : sysctl_read(path, value, err);
+}
+
+int sysctl_loosen_rp_filter(const char *dev, struct error **err)
+{
+	long all;
+
+	if (sysctl_get(&all, err, "net/ipv4/conf/all/rp_filter") < 0)
+		return -1;
+	return sysctl_set(all == 0 ? 0 : 2, err, "net/ipv4/conf/%s/rp_filter", dev);
+}

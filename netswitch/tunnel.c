@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "netswitch/tunnel.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/bytes.h"
+#include "common/cleanup.h"
+#include "netswitch/garp.h"
+#include "netswitch/rtnl.h"
+#include "netswitch/sysctl.h"
+
+/*
+ * Theory of operation
+ *
+ * From the first 32 bits K of the hop's UUID, which both hosts know:
+ *
+ *     device   ehxKKKKKKKK, VXLAN number K & 0xffffff
+ *     MACs     02:65:68:K2:K1:K0 at the source, 06:65:68:K2:K1:K0 at the destination; so each end
+ *              has the other as a permanent neighbour, and nothing is learned or asked
+ *     inside   a /30 of 169.254/16, its .1 the source and .2 the destination; and
+ *              fe80::6568:K1:K0:1 and :2. Used as next hops only, so two hops that happen to
+ *              share a /30 do not disturb one another
+ *     table    0x65000000 | K & 0xffffff
+ *
+ * All routes stand in that table, and rules lead there: no route of the host's own is touched or
+ * shadowed, even where the old network and the new site's have the same prefix, or where two VMs
+ * bring the same address. At the destination
+ *
+ *     table:  OLD-ADDRESS dev TAP; default via SOURCE dev EHX
+ *     rules:  iif EHX, iif TAP
+ *
+ * and at the source
+ *
+ *     table:  OLD-ADDRESS via DESTINATION dev EHX; OLD-NETWORK dev BRIDGE;
+ *             default via OLD-GATEWAY dev BRIDGE
+ *     rules:  iif EHX, to OLD-ADDRESS
+ *
+ * Sizes: the device has the MTU of the VM's network. Its outer packets are larger than the path
+ * may carry, have no DF bit, and are fragmented; the VM and its clients see the MTU they know.
+ * (Naming a device beneath would make the kernel refuse that MTU; and VXLAN tells the routes into
+ * it the MTU that would avoid fragments, which these ignore, as theirs is locked.)
+ *
+ * Forwarding is switched on per device where the kernel has that, and left on for the bridge: a
+ * later hop's or the operator's wish can't be told from ours. For IPv6 there is only the host's
+ * switch, which a hop of a VM with IPv6 addresses sets; a host that takes its default route from
+ * router advertisements needs accept_ra=2 then.
+ */
+#define TUNNEL_TTL  64
+#define DEFAULT_MTU 1500
+
+struct names {
+	char dev[IF_NAMESIZE];
+	uint32_t number; /* 24 bits */
+	uint32_t table;
+	struct { /* [TUNNEL_SOURCE], [TUNNEL_DESTINATION] */
+		uint8_t mac[MAC_SIZE];
+		struct ip_addr v4, v6;
+	} end[2];
+};
+
+static int make_names(const char *hop, struct names *names, struct error **err)
+{
+	char digits[9] = "", *end;
+	uint32_t key;
+
+	memcpy(digits, hop, strnlen(hop, 8));
+	key = (uint32_t)strtoul(digits, &end, 16);
+	if (strlen(digits) != 8 || *end)
+		return error_set(err, EINVAL, "\"%.40s\" is not the UUID of a hop", hop);
+	memset(names, 0, sizeof(*names));
+	snprintf(names->dev, sizeof(names->dev), "ehx%08x", key);
+	names->number = key & 0xffffff;
+	names->table = 0x65000000 | names->number;
+	for (int side = TUNNEL_SOURCE; side <= TUNNEL_DESTINATION; side++) {
+		uint8_t *mac = names->end[side].mac;
+		struct ip_addr *v4 = &names->end[side].v4, *v6 = &names->end[side].v6;
+		/* 254 * 64 networks: 169.254.1.0 to 169.254.254.252 */
+		uint32_t network = names->number % (254 * 64);
+
+		put_be16(mac, side == TUNNEL_SOURCE ? 0x0265 : 0x0665);
+		put_be32(mac + 2, 0x68000000 | names->number);
+		*v4 = (struct ip_addr){.family = AF_INET, .prefix = 30};
+		put_be32(v4->bytes, 0xa9fe0000 | (network + 64) << 2 | (uint32_t)(side + 1));
+		*v6 = (struct ip_addr){.family = AF_INET6, .bytes = {0xfe, 0x80}, .prefix = 64};
+		put_be32(v6->bytes + 8, 0x65680000);
+		put_be32(v6->bytes + 10, names->number);
+		put_be16(v6->bytes + 14, (uint16_t)(side + 1));
+	}
+	return 0;
+}
+
+int tunnel_device(const char *hop, char dev[IF_NAMESIZE], struct error **err)
+{
+	struct names names;
+
+	if (make_names(hop, &names, err) < 0)
+		return -1;
+	memcpy(dev, names.dev, IF_NAMESIZE);
+	return 0;
+}
+
+static uint32_t inner_mtu(const struct tunnel *tunnel)
+{
+	return tunnel->mtu ? tunnel->mtu : DEFAULT_MTU;
+}
+
+static bool have_ipv6(void)
+{
+	return access("/proc/sys/net/ipv6/conf/all", F_OK) == 0;
+}
+
+/* A call for each of the two ends' addresses within, IPv6 where the kernel has it. */
+static int set_addresses(const struct names *names, enum tunnel_side side, struct error **err)
+{
+	enum tunnel_side other = side == TUNNEL_SOURCE ? TUNNEL_DESTINATION : TUNNEL_SOURCE;
+
+	if (rtnl_addr_add(names->dev, &names->end[side].v4, err) < 0 ||
+	    rtnl_neigh_add(names->dev, &names->end[other].v4, names->end[other].mac, err) < 0)
+		return -1;
+	if (!have_ipv6())
+		return 0;
+	if (rtnl_addr_add(names->dev, &names->end[side].v6, err) < 0 ||
+	    rtnl_neigh_add(names->dev, &names->end[other].v6, names->end[other].mac, err) < 0)
+		return -1;
+	return 0;
+}
+
+int tunnel_open(const struct tunnel *tunnel, struct error **err)
+{
+	struct names names;
+
+	if (make_names(tunnel->hop, &names, err) < 0)
+		return -1;
+
+	struct rtnl_vxlan vxlan = {
+		.name = names.dev,
+		.id = names.number,
+		.local = tunnel->local,
+		.remote = tunnel->remote,
+		.port = TUNNEL_PORT,
+		.ttl = TUNNEL_TTL,
+		.mtu = inner_mtu(tunnel),
+	};
+
+	memcpy(vxlan.mac, names.end[tunnel->side].mac, MAC_SIZE);
+	if (rtnl_vxlan_set(&vxlan, err) < 0)
+		return -1;
+	/* Nobody but the two of us is on this link: no address by itself, no advertisements. */
+	if (have_ipv6() &&
+	    (sysctl_set(0, err, "net/ipv6/conf/%s/disable_ipv6", names.dev) < 0 ||
+	     sysctl_set(1, err, "net/ipv6/conf/%s/addr_gen_mode", names.dev) < 0 ||
+	     sysctl_set(0, err, "net/ipv6/conf/%s/accept_ra", names.dev) < 0))
+		return -1;
+	if (sysctl_loosen_rp_filter(names.dev, err) < 0 ||
+	    sysctl_set(1, err, "net/ipv4/conf/%s/forwarding", names.dev) < 0 ||
+	    rtnl_link_up(names.dev, err) < 0)
+		return -1;
+	return set_addresses(&names, tunnel->side, err);
+}
+
+int tunnel_close(const struct tunnel *tunnel, struct error **err)
+{
+	struct names names;
+
+	if (make_names(tunnel->hop, &names, err) < 0 ||
+	    rtnl_rule_flush(AF_INET, names.table, err) < 0 ||
+	    rtnl_route_flush(AF_INET, names.table, err) < 0)
+		return -1;
+	if (have_ipv6() && (rtnl_rule_flush(AF_INET6, names.table, err) < 0 ||
+			    rtnl_route_flush(AF_INET6, names.table, err) < 0))
+		return -1;
+	return rtnl_link_delete(names.dev, err);
+}
+
+int tunnel_move(const struct tunnel *tunnel, const struct ip_addr *local,
+		const struct ip_addr *remote, struct error **err)
+{
+	struct tunnel moved = *tunnel;
+
+	moved.local = *local;
+	moved.remote = *remote;
+	return tunnel_open(&moved, err);
+}
+
+static const struct ip_addr *peer(const struct names *names, enum tunnel_side side, int family)
+{
+	enum tunnel_side other = side == TUNNEL_SOURCE ? TUNNEL_DESTINATION : TUNNEL_SOURCE;
+
+	return family == AF_INET ? &names->end[other].v4 : &names->end[other].v6;
+}
+
+static int rule_by_device(const struct names *names, int family, const char *dev, bool add,
+			  struct error **err)
+{
+	struct rtnl_rule rule = {
+		.family = family,
+		.table = names->table,
+		.priority = TUNNEL_RULE_PRIORITY,
+	};
+
+	snprintf(rule.iif, sizeof(rule.iif), "%s", dev);
+	return add ? rtnl_rule_add(&rule, err) : rtnl_rule_del(&rule, err);
+}
+
+static int rule_by_address(const struct names *names, const struct ip_addr *addr, bool add,
+			   struct error **err)
+{
+	struct rtnl_rule rule = {
+		.family = addr->family,
+		.to = ip_host(addr),
+		.table = names->table,
+		.priority = TUNNEL_RULE_PRIORITY,
+	};
+
+	return add ? rtnl_rule_add(&rule, err) : rtnl_rule_del(&rule, err);
+}
+
+/* The local table comes before ours: packets for such an address would never leave this host. */
+static int refuse_own(const struct ip_config *old, size_t n, struct error **err)
+{
+	auto_free struct ip_addr *own = NULL;
+	char text[IP_TEXT];
+	size_t count;
+
+	if (rtnl_addr_list(NULL, &own, &count, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < count; j++) {
+			if (ip_same(&old[i].address, &own[j]))
+				return error_set(err, EADDRINUSE,
+						 "the VM's address %s is also one of this host's",
+						 ip_format_host(&own[j], text));
+		}
+	}
+	return 0;
+}
+
+/* Forwarding of packets that come in by dev. */
+static int allow_forwarding(const char *dev, int family, struct error **err)
+{
+	if (family == AF_INET)
+		return sysctl_set(1, err, "net/ipv4/conf/%s/forwarding", dev);
+	if (sysctl_set(1, err, "net/ipv6/conf/%s/proxy_ndp", dev) < 0)
+		return -1;
+	return sysctl_set(1, err, "net/ipv6/conf/all/forwarding");
+}
+
+static int attach_address(const struct tunnel *tunnel, const struct names *names, const char *tap,
+			  const uint8_t *mac, const struct ip_config *old, struct error **err)
+{
+	int family = old->address.family;
+	int tap_index = rtnl_link_index(tap, err), dev_index = rtnl_link_index(names->dev, err);
+	struct ip_addr host = ip_host(&old->address);
+	struct rtnl_route to_guest = {.to = host, .ifindex = tap_index, .table = names->table};
+	struct rtnl_route back = {
+		.to.family = family,
+		.via = *peer(names, tunnel->side, family),
+		.onlink = true,
+		.ifindex = dev_index,
+		.table = names->table,
+		.mtu = inner_mtu(tunnel),
+	};
+
+	if (tap_index < 0 || dev_index < 0)
+		return -1;
+	if (allow_forwarding(tap, family, err) < 0 || rtnl_neigh_add(tap, &host, mac, err) < 0 ||
+	    rtnl_route_replace(&to_guest, err) < 0 || rtnl_route_replace(&back, err) < 0 ||
+	    rule_by_device(names, family, names->dev, true, err) < 0 ||
+	    rule_by_device(names, family, tap, true, err) < 0)
+		return -1;
+	/* IPv6 can't answer for a whole network; the gateway is what a guest mostly asks for. */
+	if (family == AF_INET6 && old->gateway.family)
+		return rtnl_proxy_add(tap, &old->gateway, err);
+	return 0;
+}
+
+int tunnel_guest_attach(const struct tunnel *tunnel, const char *tap, const uint8_t mac[MAC_SIZE],
+			const struct ip_config *old, size_t n, struct error **err)
+{
+	struct names names;
+
+	if (make_names(tunnel->hop, &names, err) < 0 || refuse_own(old, n, err) < 0 ||
+	    rtnl_link_master(tap, NULL, err) < 0 || rtnl_link_up(tap, err) < 0 ||
+	    sysctl_loosen_rp_filter(tap, err) < 0 ||
+	    sysctl_set(1, err, "net/ipv4/conf/%s/proxy_arp", tap) < 0 ||
+	    /* Else a broadcast question is answered after a random time of up to 0.8 s. */
+	    sysctl_set(0, err, "net/ipv4/neigh/%s/proxy_delay", tap) < 0)
+		return error_wrap(err, "connecting the VM's device %s to the tunnel", tap);
+	for (size_t i = 0; i < n; i++) {
+		if (attach_address(tunnel, &names, tap, mac, &old[i], err) < 0)
+			return error_wrap(err, "connecting the VM's device %s to the tunnel", tap);
+	}
+	return 0;
+}
+
+static int detach_address(const struct names *names, const char *tap, const struct ip_config *old,
+			  struct error **err)
+{
+	struct ip_addr host = ip_host(&old->address);
+	struct rtnl_route to_guest = {.to = host, .table = names->table};
+
+	if (rule_by_device(names, host.family, tap, false, err) < 0 ||
+	    rtnl_route_del(&to_guest, err) < 0 || rtnl_neigh_del(tap, &host, err) < 0)
+		return -1;
+	if (host.family == AF_INET6 && old->gateway.family)
+		return rtnl_proxy_del(tap, &old->gateway, err);
+	return 0;
+}
+
+int tunnel_guest_detach(const struct tunnel *tunnel, const char *tap, const struct ip_config *old,
+			size_t n, struct error **err)
+{
+	struct names names;
+
+	if (make_names(tunnel->hop, &names, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (detach_address(&names, tap, &old[i], err) < 0)
+			return error_wrap(err, "taking the VM's device %s off the tunnel", tap);
+	}
+	if (!if_nametoindex(tap))
+		return 0;
+	if (sysctl_set(0, err, "net/ipv4/conf/%s/proxy_arp", tap) < 0 ||
+	    sysctl_set(0, err, "net/ipv4/conf/%s/forwarding", tap) < 0)
+		return error_wrap(err, "taking the VM's device %s off the tunnel", tap);
+	return 0;
+}
+
+/* The host's own address on the bridge, for packets it sends into the tunnel itself. */
+static struct ip_addr own_address(const char *bridge, int family)
+{
+	auto_free struct ip_addr *own = NULL;
+	struct ip_addr none = {0};
+	size_t count;
+
+	if (rtnl_addr_list(bridge, &own, &count, NULL) < 0)
+		return none;
+	for (size_t i = 0; i < count; i++) {
+		if (own[i].family == family)
+			return ip_host(&own[i]);
+	}
+	return none;
+}
+
+static int redirect_routes(const struct tunnel *tunnel, const struct names *names,
+			   const char *bridge, const struct ip_config *old, struct error **err)
+{
+	int family = old->address.family;
+	int bridge_index = rtnl_link_index(bridge, err);
+	int dev_index = rtnl_link_index(names->dev, err);
+	struct rtnl_route network = {
+		.to = ip_network(&old->address),
+		.ifindex = bridge_index,
+		.table = names->table,
+	};
+	struct rtnl_route out = {
+		.to.family = family,
+		.via = old->gateway,
+		.onlink = true,
+		.ifindex = bridge_index,
+		.table = names->table,
+	};
+	struct rtnl_route into = {
+		.to = ip_host(&old->address),
+		.via = *peer(names, tunnel->side, family),
+		.onlink = true,
+		.source = own_address(bridge, family),
+		.ifindex = dev_index,
+		.table = names->table,
+		.mtu = inner_mtu(tunnel),
+	};
+
+	if (bridge_index < 0 || dev_index < 0)
+		return -1;
+	if (network.to.prefix < into.to.prefix && rtnl_route_replace(&network, err) < 0)
+		return -1;
+	if (old->gateway.family && rtnl_route_replace(&out, err) < 0)
+		return -1;
+	return rtnl_route_replace(&into, err);
+}
+
+static int redirect_address(const struct tunnel *tunnel, const struct names *names,
+			    const char *bridge, const struct ip_config *old, struct error **err)
+{
+	const struct ip_addr *addr = &old->address;
+
+	if (allow_forwarding(bridge, addr->family, err) < 0 ||
+	    redirect_routes(tunnel, names, bridge, old, err) < 0 ||
+	    rule_by_device(names, addr->family, names->dev, true, err) < 0 ||
+	    rule_by_address(names, addr, true, err) < 0 ||
+	    rtnl_proxy_add(bridge, addr, err) < 0)
+		return -1;
+	return garp_send(bridge, addr, NULL, err);
+}
+
+int tunnel_redirect(const struct tunnel *tunnel, const char *bridge, const struct ip_config *old,
+		    size_t n, struct error **err)
+{
+	struct names names;
+
+	if (make_names(tunnel->hop, &names, err) < 0 ||
+	    sysctl_set(0, err, "net/ipv4/neigh/%s/proxy_delay", bridge) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (redirect_address(tunnel, &names, bridge, &old[i], err) < 0)
+			return error_wrap(err, "sending the VM's packets into the tunnel");
+	}
+	return 0;
+}
+
+int tunnel_redirect_undo(const struct tunnel *tunnel, const char *bridge,
+			 const struct ip_config *old, size_t n, struct error **err)
+{
+	struct names names;
+
+	if (make_names(tunnel->hop, &names, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		struct rtnl_route into = {.to = ip_host(&old[i].address), .table = names.table};
+
+		if (rtnl_proxy_del(bridge, &old[i].address, err) < 0 ||
+		    rule_by_address(&names, &old[i].address, false, err) < 0 ||
+		    rtnl_route_del(&into, err) < 0)
+			return error_wrap(err, "taking the VM's packets out of the tunnel");
+	}
+	return 0;
+}
