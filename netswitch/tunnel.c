@@ -42,8 +42,9 @@
  *
  * Sizes: the device has the MTU of the VM's network. Its outer packets are larger than the path
  * may carry, have no DF bit, and are fragmented; the VM and its clients see the MTU they know.
- * (Naming a device beneath would make the kernel refuse that MTU; and VXLAN tells the routes into
- * it the MTU that would avoid fragments, which these ignore, as theirs is locked.)
+ * Naming a device beneath would make the kernel refuse that MTU. VXLAN also tells each route into
+ * it the MTU that would avoid fragments: for IPv4 ours are locked and ignore that; for IPv6 the
+ * kernel heeds no lock there, and senders learn the smaller MTU by a Packet Too Big.
  *
  * Forwarding is switched on per device where the kernel has that, and left on for the bridge: a
  * later hop's or the operator's wish can't be told from ours. For IPv6 there is only the host's
@@ -263,7 +264,7 @@ static int attach_address(const struct tunnel *tunnel, const struct names *names
 		.onlink = true,
 		.ifindex = dev_index,
 		.table = names->table,
-		.mtu = inner_mtu(tunnel),
+		.mtu = family == AF_INET ? inner_mtu(tunnel) : 0,
 	};
 
 	if (tap_index < 0 || dev_index < 0)
@@ -372,7 +373,7 @@ static int redirect_routes(const struct tunnel *tunnel, const struct names *name
 		.source = own_address(bridge, family),
 		.ifindex = dev_index,
 		.table = names->table,
-		.mtu = inner_mtu(tunnel),
+		.mtu = family == AF_INET ? inner_mtu(tunnel) : 0,
 	};
 
 	if (bridge_index < 0 || dev_index < 0)

@@ -37,8 +37,8 @@ int hop_env_init(struct hop_env *env, const struct hop_facts *facts, enum hop_si
 		.local = *own,
 		.remote = *far,
 	};
-	vm_tap_name(facts->vm, hop_old_nic(facts), env->old_tap);
-	vm_tap_name(facts->vm, hop_new_nic(facts), env->new_tap);
+	vm_def_tap(facts->vm, hop_old_nic(facts), env->old_tap);
+	vm_def_tap(facts->vm, hop_new_nic(facts), env->new_tap);
 	env->vm = hv_open(facts->vm, err);
 	return env->vm ? 0 : -1;
 }

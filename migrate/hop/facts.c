@@ -128,24 +128,29 @@ unsigned hop_new_nic(const struct hop_facts *facts)
 	return (unsigned)vm_def_nic(facts->vm, facts->new_nic, NULL);
 }
 
-struct owner hop_owner_accepted(const struct hop_facts *facts)
+static struct owner ownership(const struct hop_facts *facts, uint64_t epoch, enum hop_side side)
 {
-	struct owner owner = {.epoch = facts->epoch + 1};
+	struct owner owner = {.epoch = epoch};
+	bool here = side == HOP_SOURCE;
 
 	memcpy(owner.vm, facts->vm->uuid, sizeof(owner.vm));
-	memcpy(owner.host, facts->destination_uuid, sizeof(owner.host));
-	memcpy(owner.nic, facts->new_nic, sizeof(owner.nic));
-	memcpy(owner.site, facts->destination_site, sizeof(owner.site));
+	memcpy(owner.host, here ? facts->source_uuid : facts->destination_uuid, UUID_SIZE);
+	memcpy(owner.nic, here ? facts->old_nic : facts->new_nic, NAME_SIZE);
+	memcpy(owner.site, here ? facts->source_site : facts->destination_site, NAME_SIZE);
 	return owner;
+}
+
+struct owner hop_owner_source(const struct hop_facts *facts)
+{
+	return ownership(facts, facts->epoch, HOP_SOURCE);
+}
+
+struct owner hop_owner_accepted(const struct hop_facts *facts)
+{
+	return ownership(facts, facts->epoch + 1, HOP_DESTINATION);
 }
 
 struct owner hop_owner_retaken(const struct hop_facts *facts)
 {
-	struct owner owner = {.epoch = facts->epoch + 2};
-
-	memcpy(owner.vm, facts->vm->uuid, sizeof(owner.vm));
-	memcpy(owner.host, facts->source_uuid, sizeof(owner.host));
-	memcpy(owner.nic, facts->old_nic, sizeof(owner.nic));
-	memcpy(owner.site, facts->source_site, sizeof(owner.site));
-	return owner;
+	return ownership(facts, facts->epoch + 2, HOP_SOURCE);
 }

@@ -42,7 +42,8 @@ const struct vm_site *hop_new_site(const struct hop_facts *facts);
 unsigned hop_old_nic(const struct hop_facts *facts);
 unsigned hop_new_nic(const struct hop_facts *facts);
 
-/* The ownership after the hop was accepted, and after it was refused. */
+/* The ownership before the hop, after it was accepted, and after it was refused. */
+struct owner hop_owner_source(const struct hop_facts *facts);
 struct owner hop_owner_accepted(const struct hop_facts *facts);
 struct owner hop_owner_retaken(const struct hop_facts *facts);
 

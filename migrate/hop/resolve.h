@@ -24,9 +24,9 @@ enum resolved resolve_source(const struct hop_env *env, const char *rsh, int64_t
 			     struct ctl *ctl, struct error **err);
 
 /*
- * Recovers one hop of this host from its journal, whichever side this is; ends a worker that still
- * lives only when it is the source's before RELEASED or force is given. Returns an exit status: 0 in order,
- * 1 failed, 3 UNKNOWN. For the keeper and for `edgehop recover`.
+ * Recovers one hop of this host from its journal, whichever side this is, ending a worker of it
+ * that still lives: ask first. Returns an exit status: 0 in order (also when connections still
+ * hold the tunnel, the hop then stays open), 1 failed, 3 UNKNOWN. For the keeper and for `recover`.
  */
 int recover_hop(const char *hop, const struct fleet *fleet, const char *rsh, int64_t deadline_ns,
 		struct error **err);

@@ -103,7 +103,7 @@ static void add_machine(struct args *args, const struct vm_def *def)
 	add(args, "-uuid", "%s", def->uuid);
 	add(args, "-nodefaults", NULL);
 	add(args, "-no-user-config", NULL);
-	add(args, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny");
+	add(args, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	add(args, "-machine", "%s,usb=off", def->machine);
 	add(args, "-accel", def->accel == VM_ACCEL_KVM ? "kvm" : "tcg,thread=multi");
 	add(args, "-cpu", "%s", def->cpu);
@@ -178,16 +178,13 @@ static void add_nic(struct args *args, const struct vm_def *def, size_t i)
 static int add_process(struct args *args, const struct vm_def *def, bool incoming,
 		       struct error **err)
 {
-	char pid[PATH_MAX], log[PATH_MAX];
+	char pid[PATH_MAX];
 
-	/* These two are taken as they are: no doubled commas. */
-	if (vm_store_run_path(pid, def->name, "pid", err) < 0 ||
-	    vm_store_run_path(log, def->name, "qemu.log", err) < 0)
+	/* Taken as it is: no doubled commas. */
+	if (vm_store_run_path(pid, def->name, "pid", err) < 0)
 		return -1;
 	add(args, "-pidfile", "%s", pid);
-	add(args, "-D", "%s", log);
 	add(args, "-msg", "timestamp=on");
-	add(args, "-daemonize", NULL);
 	if (incoming) {
 		add(args, "-S", NULL);
 		add(args, "-incoming", "defer");

@@ -2,9 +2,14 @@
 /*
  * Theory of operation
  *
- * QEMU puts itself into the background (-daemonize) when the machine is there: the process that we
- * start ends with status 0 then, or with its reasons on standard error, which is the log. From
- * then on QEMU is nobody's child but init's, in a session of its own.
+ * QEMU is started twice removed, so that it is nobody's child but init's and lives in a session of
+ * its own. (Its own -daemonize can't be had together with its seccomp sandbox.) What goes wrong is
+ * on its standard error, which is the log.
+ *
+ *     us --fork--> a process that ends at once --fork--> QEMU
+ *      \________________ a pipe that ends when QEMU does ___/
+ *
+ * It is up when its monitor answers a command: then its main loop runs.
  *
  * Is it alive? QEMU holds a lock on its pid file as long as it lives, however it ends, and after a
  * reboot the run folder is empty. A pid alone could be another process's by now; a pid whose file
@@ -30,7 +35,8 @@
 #include "common/log.h"
 #include "migrate/vm/vm_store.h"
 
-#define START_LIMIT_MS	  60000
+#define START_LIMIT_NS	  (60 * NS_PER_SEC)
+#define START_LOOK_MS	  10
 #define QUIT_LIMIT_NS	  (5 * NS_PER_SEC)
 #define KILL_LIMIT_NS	  (10 * NS_PER_SEC)
 #define LAST_WORDS_MOST	  4096
@@ -115,57 +121,83 @@ void qemu_last_words(const struct hv_vm *vm, char *buf, size_t size)
 	snprintf(buf, size, "%s", line ? line + 1 : text);
 }
 
-/* In the child: output into the log, a session of its own, then QEMU. Never returns. */
-static void become_qemu(char **argv, int log)
+/* In the grandchild: output into the log, then QEMU. The lifeline stays open. Never returns. */
+static void become_qemu(char **argv, int log, int lifeline)
 {
 	int null = open("/dev/null", O_RDONLY);
 
-	setsid();
 	dup2(null, 0);
 	dup2(log, 1);
 	dup2(log, 2);
-	closefrom(3);
+	dup2(lifeline, 3);
+	closefrom(4);
 	signal(SIGPIPE, SIG_DFL);
-	execvp(argv[0], argv);
+	if (chdir("/") == 0)
+		execvp(argv[0], argv);
 	dprintf(2, "%s: %s\n", argv[0], strerror(errno));
 	_exit(127);
 }
 
-/* Waits for the child that starts QEMU. Its status, or -1 when it had to be killed. */
-static int wait_starter(pid_t child)
+/* Starts it in the background. The lifeline's reading end, which ends when QEMU does; or -1. */
+static int spawn(char **argv, int log, struct error **err)
 {
-	auto_close fd = pidfd_open(child, 0);
-	bool ended = fd >= 0 && wait_end(fd, clock_ns() + START_LIMIT_MS * NS_PER_MS);
-	int status;
+	int lifeline[2];
+	pid_t child;
 
-	if (!ended)
-		kill(child, SIGKILL);
-	while (waitpid(child, &status, 0) < 0)
-		if (errno != EINTR)
-			return -1;
-	return ended && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	if (pipe2(lifeline, O_CLOEXEC) < 0)
+		return error_errno(err, "pipe");
+	child = fork();
+	if (child == 0) {
+		setsid();
+		child = fork();
+		if (child == 0)
+			become_qemu(argv, log, lifeline[1]);
+		_exit(child < 0);
+	}
+	close(lifeline[1]);
+	if (child < 0) {
+		close(lifeline[0]);
+		return error_errno(err, "fork");
+	}
+	/* A grandchild that could not be made shows as an end of the lifeline. */
+	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+	return lifeline[0];
 }
 
-static int run_starter(struct hv_vm *vm, char **argv, struct error **err)
+/* true: its main loop runs. false: it has ended, or the time is over. */
+static bool wait_up(struct hv_vm *vm, int lifeline)
+{
+	int64_t deadline = clock_ns() + START_LIMIT_NS;
+	struct pollfd p = {.fd = lifeline, .events = POLLIN};
+
+	while (clock_ns() < deadline) {
+		if (poll(&p, 1, START_LOOK_MS) > 0)
+			return false;
+		if (qemu_alive(vm) && qemu_command(vm, "query-version", NULL, NULL) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int run(struct hv_vm *vm, char **argv, struct error **err)
 {
 	char path[PATH_MAX], words[256];
+	auto_close lifeline = -1;
 	auto_close log = -1;
-	pid_t child;
 
 	if (vm_store_run_path(path, vm->def->name, "qemu.log", err) < 0)
 		return -1;
 	log = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	if (log < 0)
 		return error_errno(err, "%s", path);
-	child = fork();
-	if (child < 0)
-		return error_errno(err, "fork");
-	if (child == 0)
-		become_qemu(argv, log);
-	if (wait_starter(child) == 0 && qemu_alive(vm))
+	lifeline = spawn(argv, log, err);
+	if (lifeline < 0)
+		return -1;
+	if (wait_up(vm, lifeline))
 		return 0;
-	qemu_kill(vm, NULL);
 	qemu_last_words(vm, words, sizeof(words));
+	qemu_kill(vm, NULL);
 	return error_set(err, EREMOTEIO, "QEMU does not start: %s",
 			 *words ? words : "it gave no reason in time");
 }
@@ -183,7 +215,7 @@ static int start(struct hv_vm *vm, bool incoming, struct error **err)
 	if (!argv)
 		return -1;
 	qemu_drop_monitor(vm);
-	status = run_starter(vm, argv, err);
+	status = run(vm, argv, err);
 	qemu_args_free(argv);
 	return status;
 }

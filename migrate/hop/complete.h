@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HOP_COMPLETE_H
+#define HOP_COMPLETE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "migrate/hop/env.h"
+
+/*
+ * The destination after ACCEPTED, by its worker or by a recovery: nothing is undone any more.
+ */
+
+/* After the vNIC switch: tunnel and endpoints are given back, the old vNIC idles, DONE. */
+int complete_finish(const struct hop_env *env, struct error **err);
+
+/*
+ * Recovery: brings an accepted hop to its end, whatever its worker had done of it. The VM is
+ * resumed where it was loaded but not yet running. A VM that is gone (the host lost power) is left
+ * to `start`. *held: connections still need the tunnel at deadline_ns; the hop stays open.
+ */
+int complete_recover(const struct hop_env *env, int64_t deadline_ns, bool *held,
+		     struct error **err);
+
+#endif

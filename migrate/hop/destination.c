@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/hop/destination_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/jsonl.h"
+#include "common/log.h"
+#include "migrate/hop/complete.h"
+#include "migrate/hop/journal.h"
+#include "migrate/hop/keeper.h"
+#include "migrate/vm/vm_store.h"
+#include "netswitch/endpoints.h"
+
+#define LOG_MODULE "destination"
+
+/*
+ * Theory of operation
+ *
+ *   listening --control--> serving requests --PREPARED--> waiting for RELEASED --ACCEPTED--> switching
+ *       |                        |                               |                              |
+ *       +--- control lost, or a request failed: REFUSED, undo ---+                  vNICs, then the end
+ *
+ * Until ACCEPTED this side may refuse at any moment, for good; afterwards it carries the hop to its end
+ * by itself, whether the source lives or not. When control is lost after PREPARED, it waits `hold` for
+ * the source's recovery to ask for a decision through SSH (`serve` passes that on to ctl), then refuses.
+ */
+static const struct {
+	const char *name;
+	destination_request *serve;
+} requests[] = {
+	{"tunnel", destination_tunnel},	  {"incoming", destination_incoming},
+	{"disk", destination_disk},	  {"memory", destination_memory},
+	{"prepare", destination_prepare}, {"release", destination_release},
+	{"undo", destination_undo_request}, {"close", destination_close},
+};
+
+#define CONTROL_NS    (30 * NS_PER_SEC)
+#define GOODBYE_NS    (3 * NS_PER_SEC)
+#define IDLE_MS	      500
+
+static int answer(struct destination *d, const char *name, const struct error *why)
+{
+	auto_json reply = why ? json_pack("{s:s, s:s}", "failed", name, "error", why->message)
+			      : json_pack("{s:s}", "done", name);
+
+	return control_send(d->control, reply, NULL);
+}
+
+static void lose_control(struct destination *d, const char *why)
+{
+	log_warn("control is lost: %s", why);
+	control_destroy(d->control);
+	d->control = NULL;
+	if (d->accepted)
+		return;
+	if (d->prepared)
+		d->decide_by_ns = clock_ns() + d->env.fleet->hold_ns;
+	else
+		d->refused = true;
+}
+
+/* One request. A failure is told to the source and refuses the hop, except after ACCEPTED. */
+static void serve(struct destination *d, const json_t *request)
+{
+	const char *name = json_get_string(request, "do", NULL);
+	struct error *why = NULL;
+	size_t i = 0;
+
+	while (name && i < ARRAY_SIZE(requests) && strcmp(requests[i].name, name) != 0)
+		i++;
+	if (!name || i == ARRAY_SIZE(requests))
+		error_set(&why, EPROTO, "found an unknown request");
+	else if (requests[i].serve(d, request, &why) < 0)
+		error_wrap(&why, "%s", name);
+	if (why) {
+		log_error("%s", why->message);
+		d->refused |= !d->accepted;
+	} else {
+		log_info("%s done", name);
+	}
+	if (answer(d, name ? name : "?", why) < 0 && !d->closing)
+		lose_control(d, "an answer could not be sent");
+	error_free(why);
+}
+
+static void look_at_control(struct destination *d)
+{
+	auto_error why = NULL;
+	auto_json request = NULL;
+
+	if (!d->control)
+		return;
+	request = control_receive(d->control, clock_ns(), &why);
+	if (request)
+		serve(d, request);
+	else if (why->code != ETIMEDOUT)
+		lose_control(d, why->message);
+}
+
+/* Sleeps until something is to be done, or for the time given. */
+static void wait_for_work(struct destination *d, int ms)
+{
+	struct pollfd p[2] = {{.fd = ctl_wake_fd(d->ctl), .events = POLLIN},
+			      {.fd = -1, .events = POLLIN}};
+
+	if (d->control)
+		p[1].fd = control_fd(d->control);
+	if (ctl_decision_wanted(d->ctl) || ctl_abort_wanted(d->ctl))
+		p[0].fd = -1; /* it stays readable */
+	poll(p, 2, ms);
+}
+
+static void check_relays(struct destination *d)
+{
+	struct error *why = NULL;
+
+	if (d->accepted || d->prepared)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(d->disks) && !why; i++)
+		if (d->disks[i])
+			(void)relay_poll(d->disks[i], &why);
+	if (d->memory && !why)
+		(void)relay_poll(d->memory, &why);
+	if (!why)
+		return;
+	log_error("%s", why->message);
+	d->refused = true;
+	error_free(why);
+}
+
+/* Until the hop is accepted here (0) or refused (-1). */
+static int until_decided(struct destination *d, struct error **err)
+{
+	while (!d->accepted && !d->refused) {
+		look_at_control(d);
+		if (d->accepted || d->refused)
+			break;
+		/* Whoever asks for a decision has RELEASED in its journal. */
+		if (d->prepared && ctl_decision_wanted(d->ctl))
+			return destination_accept(d, err);
+		if (ctl_abort_wanted(d->ctl)) {
+			if (d->prepared)
+				log_warn("too late for an abort here: the source decides");
+			else
+				d->refused = true;
+		}
+		if (d->decide_by_ns && clock_ns() > d->decide_by_ns)
+			d->refused = true;
+		check_relays(d);
+		wait_for_work(d, IDLE_MS);
+	}
+	return d->accepted ? 0 : error_set(err, ECANCELED, "refused");
+}
+
+static void tell_event(struct destination *d, const char *name)
+{
+	auto_json event = json_pack("{s:s, s:o}", "event", name, "vnic", vnic_report(d->vnic));
+
+	ctl_publish(d->ctl, json_pack("{s:s, s:s, s:s, s:O}", "event", "progress", "stage", "vnic",
+				      "hop", d->env.facts->hop, "vnic",
+				      json_object_get(event, "vnic")));
+	if (d->control && control_send(d->control, event, NULL) < 0)
+		lose_control(d, "an event could not be sent");
+}
+
+/* Phase 5: until every connection has joined, however long that takes. */
+static int switch_vnics(struct destination *d, struct error **err)
+{
+	enum vnic_state state = VNIC_ANNOUNCING;
+	bool told_held = false;
+
+	d->vnic = vnic_start(&d->env, d->env.fleet->join_ns, err);
+	if (!d->vnic)
+		return -1;
+	while (state != VNIC_DONE) {
+		if (vnic_step(d->vnic, &state, err) < 0)
+			return -1;
+		look_at_control(d);
+		if (state == VNIC_HELD && !told_held) {
+			log_warn("the tunnel is held");
+			tell_event(d, "held");
+			told_held = true;
+		}
+		if (state == VNIC_HELD)
+			wait_for_work(d, IDLE_MS);
+	}
+	tell_event(d, "switched");
+	return 0;
+}
+
+/* The source gives its end of the tunnel back first, if it still can. */
+static void say_goodbye(struct destination *d)
+{
+	int64_t until = clock_ns() + GOODBYE_NS;
+
+	while (d->control && !d->closing && clock_ns() < until) {
+		look_at_control(d);
+		if (!d->closing)
+			wait_for_work(d, 100);
+	}
+	/* The last answer is on its way: until the source has closed, or time is up. */
+	while (d->control && clock_ns() < until) {
+		look_at_control(d);
+		if (d->control)
+			wait_for_work(d, 20);
+	}
+}
+
+static void close_relays(struct destination *d)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(d->disks); i++) {
+		relay_destroy(d->disks[i]);
+		d->disks[i] = NULL;
+	}
+	relay_destroy(d->memory);
+	d->memory = NULL;
+}
+
+static int run(struct destination *d, struct error **err)
+{
+	struct channel *channel =
+		listener_take(d->listener, "control", clock_ns() + CONTROL_NS, err);
+
+	if (!channel)
+		return -1;
+	d->control = control_start(channel, err);
+	if (!d->control || until_decided(d, err) < 0)
+		return -1;
+	close_relays(d);
+	if (switch_vnics(d, err) < 0)
+		return -1;
+	say_goodbye(d);
+	return complete_finish(&d->env, err);
+}
+
+static int listen_for_source(struct destination *d, struct error **err)
+{
+	struct ip_addr addresses[16];
+	struct error *no_mptcp = NULL;
+	uint16_t port = d->env.fleet->port;
+	size_t n = 0;
+
+	for (; n < d->env.self->address_count && n < ARRAY_SIZE(addresses); n++)
+		addresses[n] = d->env.self->addresses[n].address;
+	if (endpoints_hold(d->env.facts->hop, addresses, n, ENDPOINT_SIGNAL, &no_mptcp) < 0) {
+		log_warn("%s; going on over TCP", error_text(no_mptcp));
+		error_free(no_mptcp);
+	}
+	d->listener = listener_start(&port, &d->job->key, d->job->buffer, err);
+	if (!d->listener)
+		return -1;
+	ctl_publish(d->ctl, json_pack("{s:s, s:s, s:s, s:i}", "event", "listening", "hop",
+				      d->env.facts->hop, "stage", "listening", "port", (int)port));
+	return 0;
+}
+
+/* Owner and journal: after this the hop exists here. */
+static int begin(struct destination *d, struct error **err)
+{
+	auto_json facts = NULL;
+	struct owner owner;
+
+	d->ctl = ctl_start(d->job->facts->hop, err);
+	if (!d->ctl ||
+	    hop_env_init(&d->env, d->job->facts, HOP_DESTINATION, d->job->fleet, err) < 0)
+		return -1;
+	d->vm_lock = vm_store_lock(d->env.facts->vm->name, err);
+	if (d->vm_lock < 0)
+		return -1;
+	if (owner_require_self(d->env.facts->vm->name, &owner, NULL) == 0)
+		return error_set(err, EEXIST, "VM %s: this host owns it already",
+				 d->env.facts->vm->name);
+	if (hv_alive(d->env.vm))
+		return error_set(err, EEXIST, "VM %s: something of it runs here",
+				 d->env.facts->vm->name);
+	facts = hop_facts_to_json(d->env.facts, HOP_DESTINATION, err);
+	return facts ? journal_create(d->env.facts->hop, facts, err) : -1;
+}
+
+static void end_hop(struct destination *d, int status, const struct error *why)
+{
+	auto_json end = json_pack("{s:s, s:s, s:i}", "event", "end", "hop", d->job->facts->hop,
+				  "status", status);
+
+	if (why)
+		json_object_set_new(end, "error", json_string(why->message));
+	keeper_write_end(d->job->facts->hop, end);
+	if (d->ctl)
+		ctl_publish_end(d->ctl, json_incref(end));
+}
+
+static int settle(struct destination *d, struct error **why)
+{
+	struct error *more = NULL;
+
+	log_error("%s", error_text(*why));
+	if (d->accepted)
+		return 3; /* the VM runs; what is left to do is `edgehop recover`'s */
+	close_relays(d);
+	if (destination_undo(&d->env, &more) == 0) {
+		ctl_decided(d->ctl, hop_state_name(HOP_REFUSED));
+		return 1;
+	}
+	error_wrap(why, "undoing was not complete (%s)", error_text(more));
+	error_free(more);
+	return 3;
+}
+
+int destination_work(void *arg)
+{
+	struct destination d = {.job = arg, .vm_lock = -1};
+	struct error *why = NULL;
+	int status = 0;
+
+	log_set_hop(d.job->facts->hop);
+	if (begin(&d, &why) < 0)
+		status = 1;
+	else if (listen_for_source(&d, &why) < 0 || run(&d, &why) < 0)
+		status = settle(&d, &why);
+	if (status == 1)
+		log_error("%s", error_text(why));
+	end_hop(&d, status, why);
+	vnic_free(d.vnic);
+	control_destroy(d.control);
+	close_relays(&d);
+	listener_stop(d.listener);
+	ctl_stop(d.ctl);
+	hop_env_clear(&d.env);
+	if (d.vm_lock >= 0)
+		close(d.vm_lock);
+	error_free(why);
+	return status;
+}
