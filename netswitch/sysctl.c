@@ -74,6 +74,11 @@ int sysctl_get(long *value, struct error **err, const char *fmt, ...)
 	return rc < 0 ? -1 : sysctl_read(path, value, err);
 }
 
+bool sysctl_has_ipv6(void)
+{
+	return access("/proc/sys/net/ipv6/conf/all", F_OK) == 0;
+}
+
 int sysctl_loosen_rp_filter(const char *dev, struct error **err)
 {
 	long all;

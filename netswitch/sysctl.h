@@ -2,6 +2,8 @@
 #ifndef NETSWITCH_SYSCTL_H
 #define NETSWITCH_SYSCTL_H
 
+#include <stdbool.h>
+
 #include "common/error.h"
 
 /*
@@ -14,6 +16,9 @@ int sysctl_set(long value, struct error **err, const char *fmt, ...) PRINTF_LIKE
 
 /* Reads it into *value. */
 int sysctl_get(long *value, struct error **err, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* Does this kernel, in this namespace, do IPv6 at all? */
+bool sysctl_has_ipv6(void);
 
 /*
  * Lets a device take packets whose way back leads elsewhere. The kernel uses the greater of the

@@ -110,12 +110,7 @@ static uint32_t inner_mtu(const struct tunnel *tunnel)
 	return tunnel->mtu ? tunnel->mtu : DEFAULT_MTU;
 }
 
-static bool have_ipv6(void)
-{
-	return access("/proc/sys/net/ipv6/conf/all", F_OK) == 0;
-}
-
-/* A call for each of the two ends' addresses within, IPv6 where the kernel has it. */
+/* The inner address, and the other end's as a neighbour; IPv6 where the kernel has it. */
 static int set_addresses(const struct names *names, enum tunnel_side side, struct error **err)
 {
 	enum tunnel_side other = side == TUNNEL_SOURCE ? TUNNEL_DESTINATION : TUNNEL_SOURCE;
@@ -123,7 +118,7 @@ static int set_addresses(const struct names *names, enum tunnel_side side, struc
 	if (rtnl_addr_add(names->dev, &names->end[side].v4, err) < 0 ||
 	    rtnl_neigh_add(names->dev, &names->end[other].v4, names->end[other].mac, err) < 0)
 		return -1;
-	if (!have_ipv6())
+	if (!sysctl_has_ipv6())
 		return 0;
 	if (rtnl_addr_add(names->dev, &names->end[side].v6, err) < 0 ||
 	    rtnl_neigh_add(names->dev, &names->end[other].v6, names->end[other].mac, err) < 0)
@@ -152,7 +147,7 @@ int tunnel_open(const struct tunnel *tunnel, struct error **err)
 	if (rtnl_vxlan_set(&vxlan, err) < 0)
 		return -1;
 	/* Nobody but the two of us is on this link: no address by itself, no advertisements. */
-	if (have_ipv6() &&
+	if (sysctl_has_ipv6() &&
 	    (sysctl_set(0, err, "net/ipv6/conf/%s/disable_ipv6", names.dev) < 0 ||
 	     sysctl_set(1, err, "net/ipv6/conf/%s/addr_gen_mode", names.dev) < 0 ||
 	     sysctl_set(0, err, "net/ipv6/conf/%s/accept_ra", names.dev) < 0))
@@ -172,7 +167,7 @@ int tunnel_close(const struct tunnel *tunnel, struct error **err)
 	    rtnl_rule_flush(AF_INET, names.table, err) < 0 ||
 	    rtnl_route_flush(AF_INET, names.table, err) < 0)
 		return -1;
-	if (have_ipv6() && (rtnl_rule_flush(AF_INET6, names.table, err) < 0 ||
+	if (sysctl_has_ipv6() && (rtnl_rule_flush(AF_INET6, names.table, err) < 0 ||
 			    rtnl_route_flush(AF_INET6, names.table, err) < 0))
 		return -1;
 	return rtnl_link_delete(names.dev, err);

@@ -14,6 +14,7 @@
 #include "migrate/hop/complete.h"
 #include "migrate/hop/journal.h"
 #include "migrate/hop/keeper.h"
+#include "migrate/hop/resolve.h"
 #include "migrate/vm/vm_store.h"
 #include "netswitch/endpoints.h"
 
@@ -40,6 +41,7 @@ static const struct {
 	{"undo", destination_undo_request}, {"close", destination_close},
 };
 
+#define RECOVER_NS    (600 * NS_PER_SEC)
 #define CONTROL_NS    (30 * NS_PER_SEC)
 #define GOODBYE_NS    (3 * NS_PER_SEC)
 #define IDLE_MS	      500
@@ -310,6 +312,17 @@ static int settle(struct destination *d, struct error **why)
 	error_wrap(why, "undoing was not complete (%s)", error_text(more));
 	error_free(more);
 	return 3;
+}
+
+int destination_recover(const char *hop, void *arg)
+{
+	const struct destination_job *job = arg;
+	auto_error why = NULL;
+	int status = recover_hop(hop, job->fleet, NULL, clock_ns() + RECOVER_NS, &why);
+
+	if (why)
+		log_error("%s", why->message);
+	return status;
 }
 
 int destination_work(void *arg)

@@ -20,4 +20,7 @@ struct destination_job {
  */
 int destination_work(void *job);
 
+/* keeper_job.recover of the same. */
+int destination_recover(const char *hop, void *job);
+
 #endif

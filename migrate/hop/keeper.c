@@ -82,7 +82,7 @@ static void end_after_death(const struct keeper_job *job, int wait_status)
 	else
 		log_error("the worker ended with status %d and no word; recovering",
 			  WEXITSTATUS(wait_status));
-	status = job->recover(job->hop);
+	status = job->recover(job->hop, job->context);
 	end = json_pack("{s:s, s:s, s:i, s:s}", "event", "end", "hop", job->hop, "status", status,
 			"error", "the worker died; the hop was recovered");
 	if (status == 3)
@@ -118,7 +118,7 @@ static _Noreturn void keep(const struct keeper_job *job, int ready)
 	close(ready);
 	while (waitpid(worker, &wait_status, 0) < 0 && errno == EINTR)
 		;
-	if (!WIFEXITED(wait_status) || !keeper_read_end(job->hop, NULL))
+	if (!WIFEXITED(wait_status) || !keeper_has_end(job->hop))
 		end_after_death(job, wait_status);
 	_exit(WEXITSTATUS(wait_status));
 }
@@ -173,6 +173,13 @@ void keeper_write_end(const char *hop, const json_t *end)
 		log_error("the hop's end can't be kept: %s", error_text(why));
 }
 
+bool keeper_has_end(const char *hop)
+{
+	char path[PATH_MAX];
+
+	return hop_path(path, hop, "end.json", NULL) == 0 && access(path, F_OK) == 0;
+}
+
 json_t *keeper_read_end(const char *hop, struct error **err)
 {
 	char path[PATH_MAX];
@@ -181,7 +188,7 @@ json_t *keeper_read_end(const char *hop, struct error **err)
 
 	if (hop_path(path, hop, "end.json", err) < 0)
 		return NULL;
-	if (access(path, F_OK) < 0)
+	if (!keeper_has_end(hop))
 		return NULL;
 	end = json_load_file(path, 0, &why);
 	if (!end)

@@ -18,8 +18,8 @@ struct keeper_job {
 	/* Runs in the worker; returns its exit status. */
 	int (*work)(void *context);
 	/* Runs in the keeper after the worker died without an end; returns the exit status. */
-	int (*recover)(const char *hop);
-	void *context;
+	int (*recover)(const char *hop, void *context);
+	void *context; /* of both */
 };
 
 /* Returns in the caller when both run; never in them. */
@@ -33,6 +33,7 @@ void keeper_write_end(const char *hop, const json_t *end);
 
 /* NULL and no error: there is none yet. The caller's to decref. */
 json_t *keeper_read_end(const char *hop, struct error **err);
+bool keeper_has_end(const char *hop);
 
 /* Ends the worker of a hop for good (recovery): kills it if it lives. True: none lives any more. */
 bool keeper_worker_gone(const char *hop);

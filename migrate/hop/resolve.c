@@ -98,8 +98,6 @@ static int resolve_once(const struct hop_env *env, const char *rsh, enum resolve
 		if (ask_decision(env, rsh, err) < 0 ||
 		    journal_read(env->facts->hop, &state, NULL, err) < 0)
 			return -1;
-		if (state == HOP_GONE && stand_aside(env, err) < 0)
-			return -1;
 	}
 	if (state == HOP_RETAKEN) {
 		*result = RESOLVED_RETAKEN;
@@ -110,6 +108,8 @@ static int resolve_once(const struct hop_env *env, const char *rsh, enum resolve
 		return 1;
 	}
 	*result = RESOLVED_GONE; /* if not more, this much is known */
+	if (stand_aside(env, err) < 0)
+		return -1;
 	over = ask_outcome(env, rsh, err);
 	if (over <= 0)
 		return over;

@@ -15,6 +15,8 @@
 
 #define LOG_MODULE "source"
 
+#define RECOVER_NS (600 * NS_PER_SEC) /* a keeper's patience; then it is the operator's turn */
+
 /*
  * Theory of operation
  *
@@ -137,6 +139,17 @@ static int start(struct source *s, struct error **err)
 		return -1;
 	s->report = report_create(s->env.facts, s->env.peer);
 	return s->report ? 0 : error_set(err, ENOMEM, "no memory for a report");
+}
+
+int source_recover(const char *hop, void *arg)
+{
+	const struct source_job *job = arg;
+	auto_error why = NULL;
+	int status = recover_hop(hop, job->fleet, job->rsh, clock_ns() + RECOVER_NS, &why);
+
+	if (why)
+		log_error("%s", why->message);
+	return status;
 }
 
 int source_work(void *arg)

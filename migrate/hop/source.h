@@ -20,4 +20,7 @@ struct source_job {
 /* keeper_job.work: takes a struct source_job. Exit status 0 done, 1 undone, 3 needs recover. */
 int source_work(void *job);
 
+/* keeper_job.recover of the same. */
+int source_recover(const char *hop, void *job);
+
 #endif

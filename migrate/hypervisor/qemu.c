@@ -20,6 +20,7 @@
 #include "migrate/vm/vm_store.h"
 
 #define GREETING_LIMIT_NS (5 * NS_PER_SEC)
+#define COMMAND_LIMIT_NS  (30 * NS_PER_SEC)
 
 struct qemu {
 	struct hv_vm vm;
@@ -71,7 +72,15 @@ static struct qmp *monitor(struct hv_vm *vm, struct error **err)
 	return qemu->qmp;
 }
 
-json_t *qemu_ask(struct hv_vm *vm, const char *command, json_t *arguments, struct error **err)
+/* A monitor that broke off is of no use any more. One that is late is: for qemu_break_off. */
+static void leave_if_broken(struct hv_vm *vm, const struct error *why)
+{
+	if (why->code != EREMOTEIO && why->code != ENOTSUP && why->code != ETIMEDOUT)
+		qemu_drop_monitor(vm);
+}
+
+json_t *qemu_ask_until(struct hv_vm *vm, const char *command, json_t *arguments,
+		       int64_t deadline_ns, struct error **err)
 {
 	struct qmp *qmp = monitor(vm, err);
 	struct error *why = NULL;
@@ -81,14 +90,17 @@ json_t *qemu_ask(struct hv_vm *vm, const char *command, json_t *arguments, struc
 		json_decref(arguments);
 		return NULL;
 	}
-	answer = qmp_command(qmp, command, arguments, &why);
+	answer = qmp_command(qmp, command, arguments, deadline_ns, &why);
 	if (answer)
 		return answer;
-	/* A monitor that broke off is of no use any more; one that refused is. */
-	if (why->code != EREMOTEIO && why->code != ENOTSUP)
-		qemu_drop_monitor(vm);
+	leave_if_broken(vm, why);
 	error_propagate(err, why);
 	return NULL;
+}
+
+json_t *qemu_ask(struct hv_vm *vm, const char *command, json_t *arguments, struct error **err)
+{
+	return qemu_ask_until(vm, command, arguments, clock_ns() + COMMAND_LIMIT_NS, err);
 }
 
 int qemu_command(struct hv_vm *vm, const char *command, json_t *arguments, struct error **err)
@@ -115,9 +127,44 @@ int qemu_wait_change(struct hv_vm *vm, int64_t deadline_ns, struct error **err)
 		return -1;
 	if (qmp_wait_change(qmp, deadline_ns, &why) == 0)
 		return 0;
-	if (why->code != ETIMEDOUT)
-		qemu_drop_monitor(vm);
+	leave_if_broken(vm, why);
 	return error_propagate(err, why);
+}
+
+/* The connections that a hop makes, not those of consoles and channels. */
+static bool is_of_hop(const json_t *instance)
+{
+	const char *type = json_string_value(json_object_get(instance, "type"));
+	const char *node = json_string_value(json_object_get(instance, "node-name"));
+
+	if (!type)
+		return false;
+	return strcmp(type, "migration") == 0 || (strcmp(type, "block-node") == 0 && node);
+}
+
+int qemu_break_off(struct hv_vm *vm, struct error **err)
+{
+	int64_t deadline = clock_ns() + GREETING_LIMIT_NS;
+	struct qmp *qmp = monitor(vm, err);
+	auto_json known = NULL;
+	auto_json done = NULL;
+	auto_json chosen = json_array();
+	json_t *instance;
+	size_t i;
+
+	if (!qmp)
+		return -1;
+	known = qmp_command_urgent(qmp, "query-yank", NULL, deadline, err);
+	if (!known)
+		return -1;
+	json_array_foreach(known, i, instance)
+		if (is_of_hop(instance))
+			json_array_append(chosen, instance);
+	if (json_array_size(chosen) == 0)
+		return 0;
+	done = qmp_command_urgent(qmp, "yank", json_pack("{s:O}", "instances", chosen), deadline,
+				  err);
+	return done ? 0 : -1;
 }
 
 int qemu_run_state(struct hv_vm *vm, char *state, size_t size, struct error **err)

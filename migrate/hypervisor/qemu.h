@@ -19,10 +19,20 @@
 /*
  * One command on the monitor, which is connected when it is first asked. arguments: NULL, or an
  * object whose reference is taken over. qemu_ask returns what came back, the caller's to decref.
- * Errors as those of qmp_command, and ESRCH: QEMU does not run.
+ * Errors as those of qmp_command, and ESRCH: QEMU does not run. The time limit is 30 s: QEMU's
+ * main loop can stand still for seconds. With qemu_ask_until the caller sets it.
  */
 json_t *qemu_ask(struct hv_vm *vm, const char *command, json_t *arguments, struct error **err);
+json_t *qemu_ask_until(struct hv_vm *vm, const char *command, json_t *arguments,
+		       int64_t deadline_ns, struct error **err);
 int qemu_command(struct hv_vm *vm, const char *command, json_t *arguments, struct error **err);
+
+/*
+ * Breaks off the connections of a hop (memory and NBD), however QEMU hangs on them: what waits for
+ * them fails then. Needs a monitor that was connected before QEMU began to hang. Nothing to break
+ * is no error.
+ */
+int qemu_break_off(struct hv_vm *vm, struct error **err);
 
 /* qmp_forget_events and qmp_wait_change on the monitor. */
 void qemu_forget_events(struct hv_vm *vm);

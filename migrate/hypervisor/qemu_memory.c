@@ -12,7 +12,8 @@
  *
  * Know: with a downtime limit of 0 QEMU 7.2 goes to the pause after one round. A migration that
  * was cancelled or failed lets the guest run on if it ran before; a completed one leaves it in
- * "postmigrate" with its disks inactive, from which `cont` takes it back.
+ * "postmigrate" with its disks inactive, from which `cont` takes it back. From pre-switchover's end
+ * on QEMU holds its big lock while it sends: the monitor is deaf for as long as nobody reads.
  */
 #include "migrate/hypervisor/qemu.h"
 
@@ -26,6 +27,7 @@
 #include "common/jsonl.h"
 
 #define CANCEL_LIMIT_NS (30 * NS_PER_SEC)
+#define PROGRESS_LIMIT_NS (10 * NS_PER_SEC)
 #define MOST_BANDWIDTH	(100LL << 30) /* bytes/s: none */
 
 /* What both ends switch on; everything else is switched off. */
@@ -136,9 +138,10 @@ static int parse_phase(const json_t *answer, enum hv_memory_phase *phase, struct
 	return error_set(err, EPROTO, "QEMU's migration is in the unknown state %s", word);
 }
 
-int qemu_memory_progress(struct hv_vm *vm, struct hv_memory *memory, struct error **err)
+static int ask_progress(struct hv_vm *vm, struct hv_memory *memory, int64_t deadline_ns,
+			struct error **err)
 {
-	auto_json answer = qemu_ask(vm, "query-migrate", NULL, err);
+	auto_json answer = qemu_ask_until(vm, "query-migrate", NULL, deadline_ns, err);
 	const json_t *ram = json_object_get(answer, "ram");
 	const char *why = json_string_value(json_object_get(answer, "error-desc"));
 	uint64_t downtime;
@@ -163,6 +166,11 @@ int qemu_memory_progress(struct hv_vm *vm, struct hv_memory *memory, struct erro
 	return 0;
 }
 
+int qemu_memory_progress(struct hv_vm *vm, struct hv_memory *memory, struct error **err)
+{
+	return ask_progress(vm, memory, clock_ns() + PROGRESS_LIMIT_NS, err);
+}
+
 /* Waits for a phase that the mask has; fails at an end that it does not have. */
 static int wait_phase(struct hv_vm *vm, unsigned mask, int64_t deadline_ns,
 		      struct hv_memory *memory, struct error **err)
@@ -173,7 +181,7 @@ static int wait_phase(struct hv_vm *vm, unsigned mask, int64_t deadline_ns,
 	static_assert(HV_MEMORY_PHASES <= 32, "a phase is a bit of the mask");
 	for (;;) {
 		qemu_forget_events(vm);
-		if (qemu_memory_progress(vm, memory, err) < 0)
+		if (ask_progress(vm, memory, deadline_ns, err) < 0)
 			return -1;
 		if (mask & 1u << memory->phase)
 			return 0;
@@ -236,7 +244,7 @@ int qemu_memory_wait_loaded(struct hv_vm *vm, int64_t deadline_ns, struct error 
 	/* "none": nobody has connected yet. */
 	while (state == HV_INCOMING) {
 		qemu_forget_events(vm);
-		if (qemu_memory_progress(vm, &memory, &why) < 0 || qemu_state(vm, &state, &why) < 0)
+		if (ask_progress(vm, &memory, deadline_ns, &why) < 0 || qemu_state(vm, &state, &why) < 0)
 			break;
 		if (memory.phase == HV_MEMORY_FAILED) {
 			error_set(&why, EREMOTEIO, "%s", memory.failure);

@@ -6,9 +6,13 @@
  * source is undone here, in the reverse order of its beginning, each step only if there is
  * something to undo:
  *
- *     1. memory still under way      -> cancelled; QEMU lets the guest run again by itself
- *     2. mirrors and their NBD nodes -> removed, so that no write waits for a dead connection
- *     3. guest not running           -> cont, which also takes the disks back after "postmigrate"
+ *     1. connections of the hop      -> broken off, for QEMU may hang on one that stalls
+ *     2. memory still under way      -> cancelled; QEMU lets the guest run again by itself
+ *     3. mirrors and their NBD nodes -> removed, so that no write waits for a dead connection
+ *     4. guest not running           -> cont, which also takes the disks back after "postmigrate"
+ *
+ * Limit: where QEMU hangs on a stalled connection and its monitor is new to us, no handshake
+ * succeeds. That can't be after a worker's death: its connections went with it.
  */
 #include "migrate/hypervisor/qemu.h"
 
@@ -19,8 +23,11 @@
 
 int qemu_revive(struct hv_vm *vm, struct error **err)
 {
+	auto_error unbroken = NULL;
 	enum hv_state state;
 
+	if (qemu_alive(vm) && qemu_break_off(vm, &unbroken) < 0)
+		log_warn("VM %s: %s; going on without", vm->def->name, error_text(unbroken));
 	if (qemu_state(vm, &state, err) < 0)
 		return -1;
 	if (state == HV_ABSENT || state == HV_INCOMING)

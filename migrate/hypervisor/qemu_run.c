@@ -97,6 +97,17 @@ static bool wait_end(int pidfd, int64_t deadline_ns)
 	}
 }
 
+/* Of "TIME qemu-system-x86_64: -blockdev {...}: Could not open ...", what the reader needs: the end. */
+static const char *essence(const char *line, size_t most)
+{
+	const char *program = strstr(line, "qemu-system-");
+	const char *colon = program ? strstr(program, ": ") : NULL;
+
+	if (colon)
+		line = colon + 2;
+	return strlen(line) > most ? line + strlen(line) - most : line;
+}
+
 void qemu_last_words(const struct hv_vm *vm, char *buf, size_t size)
 {
 	char path[PATH_MAX], text[LAST_WORDS_MOST + 1], *line;
@@ -118,7 +129,7 @@ void qemu_last_words(const struct hv_vm *vm, char *buf, size_t size)
 		return;
 	text[n] = '\0';
 	line = strrchr(text, '\n');
-	snprintf(buf, size, "%s", line ? line + 1 : text);
+	snprintf(buf, size, "%s", essence(line ? line + 1 : text, size - 1));
 }
 
 /* In the grandchild: output into the log, then QEMU. The lifeline stays open. Never returns. */

@@ -8,8 +8,12 @@
  *
  *     greeting -> qmp_capabilities -> { command -> answer | event ... }
  *
+ * QEMU runs commands in its main loop, which stands still while it drains a disk or sends the last
+ * round of memory, for ever if the other side does not read. "Out of band" commands are run all the
+ * same, on a monitor whose handshake was done before.
+ *
  * Limits: a line of 4 MiB (query-named-block-nodes is the longest that is asked for), 256 queued
- * events, 30 s a command. QEMU's main loop can stand still for seconds while it drains a disk.
+ * events.
  */
 #include "migrate/hypervisor/qmp.h"
 
@@ -24,15 +28,15 @@
 #define LOG_MODULE "qmp"
 #include "common/log.h"
 
-#define LINE_MOST	 (4 << 20)
-#define COMMAND_LIMIT_NS (30 * NS_PER_SEC)
-#define CHANGE_WAIT_NS	 (100 * NS_PER_MS)
+#define LINE_MOST      (4 << 20)
+#define CHANGE_WAIT_NS (100 * NS_PER_MS)
 
 struct qmp {
 	int fd;
 	struct jsonl *reader;
 	json_t *events; /* array, oldest first */
 	json_int_t last_id;
+	bool urgent; /* out-of-band commands were agreed on */
 };
 
 static int connect_unix(const char *path, struct error **err)
@@ -49,15 +53,35 @@ static int connect_unix(const char *path, struct error **err)
 	return steal_fd(&fd);
 }
 
+static bool has_word(const json_t *list, const char *word)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach(list, i, entry)
+		if (json_is_string(entry) && strcmp(json_string_value(entry), word) == 0)
+			return true;
+	return false;
+}
+
 static int greet(struct qmp *qmp, int64_t deadline_ns, struct error **err)
 {
 	auto_json greeting = jsonl_read(qmp->reader, qmp->fd, deadline_ns, err);
+	auto_json agreed = NULL;
+	const json_t *hello;
+	bool urgent;
 
 	if (!greeting)
 		return error_wrap(err, "QEMU's greeting");
-	if (!json_is_object(json_object_get(greeting, "QMP")))
+	hello = json_object_get(greeting, "QMP");
+	if (!json_is_object(hello))
 		return error_set(err, EPROTO, "expected QEMU's greeting, found another message");
-	return qmp_run(qmp, "qmp_capabilities", NULL, err);
+	urgent = has_word(json_object_get(hello, "capabilities"), "oob");
+	agreed = qmp_command(qmp, "qmp_capabilities",
+			     urgent ? json_pack("{s:[s]}", "enable", "oob") : NULL, deadline_ns,
+			     err);
+	qmp->urgent = urgent;
+	return agreed ? 0 : -1;
 }
 
 struct qmp *qmp_create(int fd, int64_t deadline_ns, struct error **err)
@@ -140,11 +164,12 @@ static int refusal(const json_t *why, const char *command, struct error **err)
 			 words ? words : "no reason given");
 }
 
-json_t *qmp_command(struct qmp *qmp, const char *command, json_t *arguments, struct error **err)
+/* how: "execute" or "exec-oob". */
+static json_t *execute(struct qmp *qmp, const char *how, const char *command, json_t *arguments,
+		       int64_t deadline_ns, struct error **err)
 {
 	auto_json taken = arguments;
-	auto_json message = json_pack("{s:s s:I}", "execute", command, "id", ++qmp->last_id);
-	int64_t deadline = clock_ns() + COMMAND_LIMIT_NS;
+	auto_json message = json_pack("{s:s s:I}", how, command, "id", ++qmp->last_id);
 	auto_json answer = NULL;
 	json_t *value;
 
@@ -155,8 +180,8 @@ json_t *qmp_command(struct qmp *qmp, const char *command, json_t *arguments, str
 		return NULL;
 	}
 	log_debug("%s", command);
-	if (jsonl_write(qmp->fd, message, deadline, err) == 0)
-		answer = read_answer(qmp, qmp->last_id, deadline, err);
+	if (jsonl_write(qmp->fd, message, deadline_ns, err) == 0)
+		answer = read_answer(qmp, qmp->last_id, deadline_ns, err);
 	if (!answer) {
 		error_wrap(err, "QEMU's monitor, command %s", command);
 		return NULL;
@@ -169,11 +194,21 @@ json_t *qmp_command(struct qmp *qmp, const char *command, json_t *arguments, str
 	return json_incref(value);
 }
 
-int qmp_run(struct qmp *qmp, const char *command, json_t *arguments, struct error **err)
+json_t *qmp_command(struct qmp *qmp, const char *command, json_t *arguments, int64_t deadline_ns,
+		    struct error **err)
 {
-	auto_json value = qmp_command(qmp, command, arguments, err);
+	return execute(qmp, "execute", command, arguments, deadline_ns, err);
+}
 
-	return value ? 0 : -1;
+json_t *qmp_command_urgent(struct qmp *qmp, const char *command, json_t *arguments,
+			   int64_t deadline_ns, struct error **err)
+{
+	if (!qmp->urgent) {
+		json_decref(arguments);
+		error_set(err, ENOTSUP, "QEMU's monitor knows no urgent commands");
+		return NULL;
+	}
+	return execute(qmp, "exec-oob", command, arguments, deadline_ns, err);
 }
 
 static bool has_name(const json_t *event, const char *name)

@@ -23,13 +23,18 @@ void qmp_destroy(struct qmp *qmp); /* takes NULL */
 /*
  * Runs a command and returns what it returned, which the caller decrefs. arguments: NULL, or an
  * object whose reference is taken over. Events that come meanwhile are queued. Errors: ENOTSUP
- * when QEMU has no such command, EREMOTEIO with QEMU's own words when it refused, ETIMEDOUT,
- * ECONNRESET when QEMU ended.
+ * when QEMU has no such command, EREMOTEIO with QEMU's own words when it refused, ETIMEDOUT (its
+ * answer will be dropped when it comes; the client stays of use), ECONNRESET when QEMU ended.
  */
-json_t *qmp_command(struct qmp *qmp, const char *command, json_t *arguments, struct error **err);
+json_t *qmp_command(struct qmp *qmp, const char *command, json_t *arguments, int64_t deadline_ns,
+		    struct error **err);
 
-/* The same where what is returned does not matter. */
-int qmp_run(struct qmp *qmp, const char *command, json_t *arguments, struct error **err);
+/*
+ * The same past QEMU's main loop, which may stand still: for the few commands that may be run so
+ * ("out of band"; `yank`). ENOTSUP: this QEMU's monitor can't.
+ */
+json_t *qmp_command_urgent(struct qmp *qmp, const char *command, json_t *arguments,
+			   int64_t deadline_ns, struct error **err);
 
 /*
  * The next event with this name, from the queue or as it comes; name NULL: any. The caller's to

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * heartbeat - one UDP datagram each millisecond, so that an observer outside sees when this guest stood still
+ * heartbeat - one UDP datagram each millisecond, so that an observer outside sees when this guest
+ * stood still
  *
  * usage: heartbeat FILE	FILE holds "ADDRESS PORT"
  *
- * A datagram is the line "beat ID SEQUENCE NANOSECONDS": ID is drawn at the start (another ID means that
- * the program, so most likely the guest, was started anew), SEQUENCE counts from 0, NANOSECONDS is
- * CLOCK_MONOTONIC. A beat that could not be sent (no route, no address: it happens while a vNIC is switched)
- * uses up its number all the same. Beats that were missed are not made up for: a burst would look like life.
- * The socket is neither bound nor connected, so each beat leaves with the address the guest has just then.
+ * A datagram is the line "beat ID SEQUENCE NANOSECONDS": ID is drawn at the start (another ID means
+ * that the program, so most likely the guest, was started anew), SEQUENCE counts from 0,
+ * NANOSECONDS is CLOCK_MONOTONIC. A beat that could not be sent (no route, no address: it happens
+ * while a vNIC is switched) uses up its number all the same. Beats that were missed are not made up
+ * for: a burst would look like life. The socket is neither bound nor connected, so each beat leaves
+ * with the address the guest has just then.
  */
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -75,9 +77,10 @@ int main(int argc, char **argv)
 
 		if (now > next + PERIOD_NS)
 			next = now;
-		len = snprintf(text, sizeof(text), "beat %016" PRIx64 " %" PRIu64 " %" PRId64 "\n", id,
-			       sequence++, now);
-		(void)!sendto(sock, text, (size_t)len, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
+		len = snprintf(text, sizeof(text), "beat %016" PRIx64 " %" PRIu64 " %" PRId64 "\n",
+			       id, sequence++, now);
+		(void)!sendto(sock, text, (size_t)len, MSG_DONTWAIT, (struct sockaddr *)&to,
+			      sizeof(to));
 		sleep_until(next + PERIOD_NS);
 	}
 }

@@ -2,10 +2,10 @@
 /*
  * wanline - a WAN line of the lab, for kernels without sch_netem
  *
- * Why it exists: where the kernel has netem, the lab uses that. Where it has not, vde2's wirefilter with
- * its switches would do, but took 79 % of a core for two lines of 200 Mbit/s with an RTT of 60 ms (six
- * processes, each frame through four sockets, a wake-up for each frame). The VMs under test need those
- * cycles. This took 35 % for the same, most of it the kernel's own sending and receiving.
+ * Why it exists: where the kernel has netem, the lab uses that. Where it has not, vde2's wirefilter
+ *with its switches would do, but took 79 % of a core for two lines of 200 Mbit/s with an RTT of 60
+ *ms (six processes, each frame through four sockets, a wake-up for each frame). The VMs under test
+ *need those cycles. This took 35 % for the same, most of it the kernel's own sending and receiving.
  *
  * Theory of operation
  *
@@ -13,27 +13,31 @@
  *	[tap] --read--> loss? queue full? --[ delay queue ]--write--> [tap]
  *	[tap] <--write--[ delay queue ]-- queue full? loss? <--read-- [tap]
  *
- * Each direction is one FIFO. A frame read at time t starts to leave at s = max(t, when the one before
- * has left), has left at s + bits / rate, and is written to the other side at that time plus the delay. So
- * rate is exact over any span, without tokens and bursts. When s - t exceeds the queue limit, the frame
- * is dropped (tail drop). The limit is given in time, as routers' buffers are sized in practice.
+ * Each direction is one FIFO. A frame read at time t starts to leave at s = max(t, when the one
+ *before has left), has left at s + bits / rate, and is written to the other side at that time plus
+ *the delay. So rate is exact over any span, without tokens and bursts. When s - t exceeds the queue
+ *limit, the frame is dropped (tail drop). The limit is given in time, as routers' buffers are sized
+ *in practice.
  *
- * While frames are under way the loop sleeps at least TICK between two rounds and then handles all that
- * has come or is due: this costs up to TICK of jitter and saves most of the wake-ups. An idle line sleeps
- * in poll().
+ * While frames are under way the loop sleeps at least TICK between two rounds and then handles all
+ *that has come or is due: this costs up to TICK of jitter and saves most of the wake-ups. An idle
+ *line sleeps in poll().
  *
- * The taps are made inside the network namespaces of the hosts; this process itself stays where it was
- * started and has no address anywhere. An end can be detached (the host's power is cut) and attached again
- * while the other one stays as it is: a WAN does not take a host's interface away when the far host dies.
+ * The taps are made inside the network namespaces of the hosts; this process itself stays where it
+ *was started and has no address anywhere. An end can be detached (the host's power is cut) and
+ *attached again while the other one stays as it is: a WAN does not take a host's interface away
+ *when the far host dies.
  *
- * Control: a UNIX stream socket; one command line per connection, answered by "ok" or "error: REASON":
+ * Control: a UNIX stream socket; one command line per connection, answered by "ok" or "error:
+ *REASON":
  *
  *	attach a|b NETNS-FILE IFNAME	make the tap of this end
  *	detach a|b			remove it; frames to it are lost
  *	set BIT/S DELAY_US LOSS_PPM QUEUE_US
  *	cut				drop everything, also what is under way
  *	heal
- *	stats				"ok" and frames sent, lost by chance, dropped by the queue, a->b and b->a
+ *	stats				"ok" and frames sent, lost by chance, dropped by the queue,
+ *a->b and b->a
  *
  * Limits: frames of up to 2 KiB; no jitter, no reordering; settings apply to both directions.
  */
@@ -60,26 +64,26 @@
 #include <unistd.h>
 
 #define FRAME_MAX 2032
-#define FRAMES    (128 * 1024)	/* under way at most, both directions; 1 Gbit/s for 1.5 s */
+#define FRAMES	  (128 * 1024) /* under way at most, both directions; 1 Gbit/s for 1.5 s */
 #define BATCH	  512
 #define TICK_NS	  200000
 #define NS_PER_S  1000000000ULL
 
 struct frame {
 	uint64_t due;
-	uint32_t next;		/* index + 1; 0 ends a list */
+	uint32_t next; /* index + 1; 0 ends a list */
 	uint16_t len;
 	unsigned char data[FRAME_MAX];
 };
 
 struct direction {
-	uint32_t head, tail;	/* FIFO of frames, by index + 1 */
+	uint32_t head, tail; /* FIFO of frames, by index + 1 */
 	uint64_t busy_until;
 	uint64_t sent, lost, dropped;
 };
 
 struct settings {
-	uint64_t rate;		/* bit/s */
+	uint64_t rate; /* bit/s */
 	uint64_t delay_ns;
 	uint64_t loss_ppm;
 	uint64_t queue_ns;
@@ -87,14 +91,14 @@ struct settings {
 };
 
 struct line {
-	int tap[2];		/* -1: detached */
+	int tap[2]; /* -1: detached */
 	int ctl;
 	int home_ns;
 	struct direction dir[2]; /* dir[i] is fed by tap[i] */
 	struct settings set;
 	struct frame *frames;
-	uint32_t fresh;		/* frames never used yet begin here */
-	uint32_t free;		/* a stack, so that the frames used are those still in the cache */
+	uint32_t fresh; /* frames never used yet begin here */
+	uint32_t free;	/* a stack, so that the frames used are those still in the cache */
 	uint64_t random;
 };
 
@@ -189,7 +193,8 @@ static bool admit(struct line *l, struct direction *d, struct frame *f, uint64_t
 	return true;
 }
 
-/* Reads what waits at one end; at most BATCH frames, so that due ones don't wait. Returns their number. */
+/* Reads what waits at one end; at most BATCH frames, so that due ones don't wait. Returns their
+ * number. */
 static int drain(struct line *l, int side, uint64_t now)
 {
 	struct direction *d = &l->dir[side];
@@ -261,7 +266,8 @@ static int tap_open(const char *name, char *why, size_t why_len)
 	return tap;
 }
 
-static bool attach(struct line *l, int side, const char *ns, const char *name, char *why, size_t len)
+static bool attach(struct line *l, int side, const char *ns, const char *name, char *why,
+		   size_t len)
 {
 	int fd = open(ns, O_RDONLY | O_CLOEXEC);
 	int tap = -1;
@@ -295,8 +301,8 @@ static bool settings_parse(struct settings *set, const char *args, char *why, si
 {
 	uint64_t rate, delay_us, loss_ppm, queue_us;
 
-	if (sscanf(args, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &rate, &delay_us, &loss_ppm,
-		   &queue_us) != 4 ||
+	if (sscanf(args, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &rate, &delay_us,
+		   &loss_ppm, &queue_us) != 4 ||
 	    rate < 1000 || rate > 100 * NS_PER_S || loss_ppm > 1000000 || delay_us > 10000000 ||
 	    queue_us > 10000000) {
 		snprintf(why, len, "expected BIT/S DELAY_US LOSS_PPM QUEUE_US, got '%.200s'", args);
@@ -333,7 +339,8 @@ static void command(struct line *l, const char *text, char *say, size_t len)
 		ok = true;
 	} else if (!strcmp(verb, "stats")) {
 		snprintf(say, len,
-			 "ok %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+			 "ok %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
+			 "\n",
 			 d[0].sent, d[0].lost, d[0].dropped, d[1].sent, d[1].lost, d[1].dropped);
 		return;
 	}
@@ -436,7 +443,8 @@ int main(int argc, char **argv)
 	sigaction(SIGTERM, &stop, NULL);
 	sigaction(SIGINT, &stop, NULL);
 	prctl(PR_SET_TIMERSLACK, 1000UL);
-	setpriority(PRIO_PROCESS, 0, -15); /* it stands in for hardware, which no guest can starve */
+	setpriority(PRIO_PROCESS, 0,
+		    -15); /* it stands in for hardware, which no guest can starve */
 	l.frames = mmap(NULL, FRAMES * sizeof(struct frame), PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	l.home_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);

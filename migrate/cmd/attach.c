@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/cmd/attach.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/jsonl.h"
+#include "common/units.h"
+#include "migrate/hop/ctl.h"
+#include "migrate/hop/keeper.h"
+#include "migrate/hop/report.h"
+
+/* A worker that died is recovered by its keeper, whose patience ends after 10 minutes. */
+#define KEEPER_NS (620 * NS_PER_SEC)
+
+static volatile sig_atomic_t interrupts;
+
+static void on_interrupt(int signal_number)
+{
+	(void)signal_number;
+	interrupts++;
+}
+
+/* What is on the screen, so that a line is begun when the stage changes. */
+struct screen {
+	bool terminal, json;
+	char stage[32];
+};
+
+static void show_progress(struct screen *screen, const json_t *snapshot)
+{
+	const char *stage = json_string_value(json_object_get(snapshot, "stage"));
+	const char *message = json_string_value(json_object_get(snapshot, "message"));
+	json_int_t done = json_integer_value(json_object_get(snapshot, "done"));
+	json_int_t total = json_integer_value(json_object_get(snapshot, "total"));
+	json_int_t round = json_integer_value(json_object_get(snapshot, "round"));
+	json_int_t eta = json_integer_value(json_object_get(snapshot, "eta_ms"));
+	json_int_t pause_ms =
+		json_integer_value(json_object_get(snapshot, "expected_downtime_ms"));
+	char done_text[UNITS_TEXT], total_text[UNITS_TEXT], rate_text[UNITS_TEXT];
+	bool fresh;
+
+	if (screen->json || !stage)
+		return;
+	fresh = strcmp(stage, screen->stage) != 0;
+	if (!fresh && !screen->terminal)
+		return;
+	snprintf(screen->stage, sizeof(screen->stage), "%s", stage);
+	fprintf(stderr, "%sphase %d  %-11s", screen->terminal ? "\r\033[K" : "",
+		(int)json_integer_value(json_object_get(snapshot, "phase")), stage);
+	if (message)
+		fprintf(stderr, "  %s", message);
+	if (total > 0 && screen->terminal) {
+		fprintf(stderr, "  %s of %s  %s", units_bytes_text((uint64_t)done, done_text),
+			units_bytes_text((uint64_t)total, total_text),
+			units_rate_text(8 * json_number_value(json_object_get(snapshot, "rate")),
+					rate_text));
+		if (round)
+			fprintf(stderr, "  round %d", (int)round);
+		if (eta)
+			fprintf(stderr, "  ETA %d s", (int)((eta + 999) / 1000));
+		if (pause_ms)
+			fprintf(stderr, "  pause ~%d ms", (int)pause_ms);
+	}
+	if (!screen->terminal)
+		fputc('\n', stderr);
+	fflush(stderr);
+}
+
+static int show_end(const struct screen *screen, const json_t *end)
+{
+	const json_t *report = json_object_get(end, "report");
+	const char *error = json_string_value(json_object_get(end, "error"));
+
+	if (screen->terminal && !screen->json)
+		fprintf(stderr, "\r\033[K");
+	if (screen->json) {
+		json_dumpf(report ? report : end, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else if (report) {
+		report_print(report, stdout);
+	}
+	if (error)
+		fprintf(stderr, "edgehop: %s\n", error);
+	return (int)json_integer_value(json_object_get(end, "status"));
+}
+
+/* The worker is gone without an end: its keeper recovers, and writes one. */
+static int await_keeper(const struct screen *screen, const char *hop)
+{
+	int64_t deadline = clock_ns() + KEEPER_NS;
+	bool told = false;
+
+	while (clock_ns() < deadline && interrupts < 2) {
+		auto_json end = keeper_read_end(hop, NULL);
+
+		if (end)
+			return show_end(screen, end);
+		if (!told && !screen->json)
+			fprintf(stderr, "the hop's worker died; it is being recovered\n");
+		told = true;
+		clock_sleep_ms(100);
+	}
+	fprintf(stderr, "edgehop: hop %s has no end yet: see `edgehop status`, then run `edgehop "
+			"recover`\n", hop);
+	return 3;
+}
+
+static int connect_to_worker(const char *hop)
+{
+	int64_t deadline = clock_ns() + 5 * NS_PER_SEC;
+
+	for (;;) {
+		int fd = ctl_connect(hop, NULL);
+
+		if (fd >= 0 || clock_ns() > deadline)
+			return fd;
+		if (keeper_has_end(hop))
+			return -1;
+		clock_sleep_ms(10);
+	}
+}
+
+/* Passes the first interrupt on. Returns true when the second one came. */
+static bool handle_interrupts(const char *hop, int *handled)
+{
+	if (interrupts >= 2)
+		return true;
+	if (interrupts == 1 && *handled == 0) {
+		*handled = 1;
+		fprintf(stderr, "\naborting; once more to leave the hop alone\n");
+		json_decref(ctl_ask(hop, "abort", clock_ns() + 2 * NS_PER_SEC, NULL));
+	}
+	return false;
+}
+
+static int follow(const char *hop, int fd, struct screen *screen, struct jsonl *lines)
+{
+	int handled = 0;
+
+	for (;;) {
+		auto_error why = NULL;
+		auto_json line = jsonl_read(lines, fd, clock_ns() + 200 * NS_PER_MS, &why);
+		const char *event = json_string_value(json_object_get(line, "event"));
+
+		if (event && strcmp(event, "end") == 0)
+			return show_end(screen, line);
+		if (line)
+			show_progress(screen, line);
+		else if (why->code != ETIMEDOUT)
+			return await_keeper(screen, hop);
+		if (handle_interrupts(hop, &handled)) {
+			fprintf(stderr, "edgehop: hop %s goes on without this command: `edgehop "
+					"status`, `edgehop abort`\n", hop);
+			return 3;
+		}
+	}
+}
+
+int attach_to_hop(const char *hop, bool json)
+{
+	struct screen screen = {.terminal = isatty(STDERR_FILENO), .json = json};
+	struct sigaction on = {.sa_handler = on_interrupt};
+	auto_json request = json_pack("{s:s}", "op", "watch");
+	auto_close fd = connect_to_worker(hop);
+	struct jsonl *lines;
+	int status;
+
+	sigaction(SIGINT, &on, NULL);
+	sigaction(SIGTERM, &on, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	if (fd < 0 || jsonl_write(fd, request, clock_ns() + NS_PER_SEC, NULL) < 0)
+		return await_keeper(&screen, hop);
+	lines = jsonl_create((size_t)1 << 20);
+	if (!lines)
+		return 3;
+	status = follow(hop, fd, &screen, lines);
+	jsonl_destroy(lines);
+	return status;
+}
