@@ -70,6 +70,7 @@ static void detach(int log_fd, int keep)
 		log_warn("chdir: %s", strerror(errno));
 	umask(077);
 	log_set_fd(STDERR_FILENO);
+	log_set_level(LOG_LEVEL_INFO);
 }
 
 static void end_after_death(const struct keeper_job *job, int wait_status)

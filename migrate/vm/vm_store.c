@@ -12,7 +12,11 @@
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/places.h"
+
+#define LOCK_TRIES    10
+#define LOCK_PAUSE_MS 5
 
 /* Names come from command lines and from the other host; none may lead out of the folder. */
 static int make_path(char path[PATH_MAX], const char *top, const char *vm, const char *file,
@@ -115,22 +119,47 @@ static int say_holder(const char *vm, int fd, struct error **err)
 			 *pid ? pid : "(unknown)");
 }
 
-int vm_store_lock(const char *vm, struct error **err)
+static int open_lock(const char *vm, struct error **err)
 {
-	char path[PATH_MAX], pid[16];
+	char path[PATH_MAX];
+	int fd;
 
 	if (vm_store_make_run(vm, err) < 0 || vm_store_run_path(path, vm, "lock", err) < 0)
 		return -1;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	return fd < 0 ? error_errno(err, "%s", path) : fd;
+}
 
-	auto_close fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+/* A few tries: vm_store_busy() holds it for a moment. */
+static int try_lock(int fd)
+{
+	for (int tries = 1; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+		if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+			return -1;
+		clock_sleep_ms(LOCK_PAUSE_MS);
+	}
+	return 0;
+}
+
+int vm_store_lock(const char *vm, struct error **err)
+{
+	auto_close fd = open_lock(vm, err);
+	char pid[16];
 
 	if (fd < 0)
-		return error_errno(err, "%s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return -1;
+	if (try_lock(fd) < 0)
 		return errno == EWOULDBLOCK ? say_holder(vm, fd, err)
-					    : error_errno(err, "%s", path);
+					    : error_errno(err, "lock of VM %s", vm);
 	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, strlen(pid), 0) < 0)
-		return error_errno(err, "%s", path);
+		return error_errno(err, "lock of VM %s", vm);
 	return steal_fd(&fd);
+}
+
+bool vm_store_busy(const char *vm)
+{
+	auto_close fd = open_lock(vm, NULL);
+
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }

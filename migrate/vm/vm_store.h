@@ -31,11 +31,14 @@ void vm_store_free_names(char **names, size_t count);
 struct vm_def *vm_store_load(const char *vm, struct error **err);
 
 /*
- * Locks the VM against start, stop, hops and recovery by others, without waiting. Returns the
+ * Locks the VM against start, stop, hops and recovery by others; doesn't wait for them. Returns the
  * descriptor that holds the lock; closing it, or the process's end, gives it back. EBUSY: the
  * error names the holder's process. The lock is inherited by children that keep the descriptor.
  */
 int vm_store_lock(const char *vm, struct error **err);
+
+/* Does another hold the lock? Only for people to see: it may be otherwise a moment later. */
+bool vm_store_busy(const char *vm);
 
 /*
  * Takes a VM in, owned by this host with epoch 1. images: for each disk of def the file that is

@@ -225,6 +225,8 @@ static int dump(struct nl_socket *sock, uint8_t family, uint32_t states, nl_each
 	request = nl_start(&msg, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, sizeof(*request));
 	request->sdiag_family = family;
 	request->sdiag_protocol = IPPROTO_TCP;
+	/* Without a wish for tcp_info the kernel leaves the tokens out too. */
+	request->idiag_ext = 1 << (INET_DIAG_INFO - 1);
 	request->idiag_states = states;
 	if (nl_query(sock, &msg, each, context, err) < 0)
 		return error_wrap(err, "list of TCP sockets (kernel module tcp_diag)");

@@ -41,7 +41,9 @@
  *
  * Limits: frames of up to 2 KiB; no jitter, no reordering; settings apply to both directions.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -334,8 +336,9 @@ static void command(struct line *l, const char *text, char *say, size_t len)
 	} else if (!strcmp(verb, "set")) {
 		ok = settings_parse(&l->set, text + 3, why, sizeof(why));
 	} else if (!strcmp(verb, "cut") || !strcmp(verb, "heal")) {
+		if (l->set.cut != (verb[0] == 'c'))
+			forget_frames(l);
 		l->set.cut = verb[0] == 'c';
-		forget_frames(l);
 		ok = true;
 	} else if (!strcmp(verb, "stats")) {
 		snprintf(say, len,

@@ -1,0 +1,221 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The hosts: start, power, commands on them, their network.
+
+host_known()
+{
+	[ -n "$1" ] || usage_error "expected a host: ${hosts[*]}"
+	[[ " ${hosts[*]} " == *" $1 "* ]] || die "unknown host '$1': expected one of ${hosts[*]}"
+}
+
+is_site()
+{
+	[[ " ${sites[*]} " == *" $1 "* ]]
+}
+
+# Number of a site in its addresses
+site_number()
+{
+	case $1 in
+	east) echo 1 ;;
+	west) echo 2 ;;
+	esac
+}
+
+host_pid()
+{
+	cat "$run/hosts/$1/pid"
+}
+
+host_running()
+{
+	[ -e "$run/hosts/$1/pid" ] && kill -0 "$(host_pid "$1")" 2>/dev/null
+}
+
+# Replaces this shell: a signal to us reaches the command, and its exit status is ours. The command ends when nsenter is
+# killed, else it would stay behind on the host.
+host_exec()
+{
+	local host=$1
+
+	shift
+	host_running "$host" || die "host '$host' is off"
+	[ $# -gt 0 ] || usage_error "exec: expected a command"
+	exec nsenter --target "$(host_pid "$host")" --mount --uts --ipc --net --pid -- \
+		env -i HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 \
+		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+		setpriv --pdeathsig TERM "$@"
+}
+
+# The same for our own use
+host_run()
+{
+	(host_exec "$@")
+}
+
+# host_put HOST FILE PATH MODE: copies a file of this machine; holes stay holes. A program that runs can be replaced.
+host_put()
+{
+	local target
+
+	host_running "$1" || die "host '$1' is off"
+	target=/proc/$(host_pid "$1")/root$3
+	mkdir -p "${target%/*}"
+	cp --sparse=always "$2" "$target.new"
+	chmod "$4" "$target.new"
+	mv "$target.new" "$target"
+}
+
+# host_write HOST PATH [MODE]: writes standard input to a file
+host_write()
+{
+	local target
+
+	target=/proc/$(host_pid "$1")/root$2
+	mkdir -p "${target%/*}"
+	cat >"$target"
+	chmod "${3:-644}" "$target"
+}
+
+# Starts the first process and waits until the host's namespaces are ready.
+host_start()
+{
+	local dir=$run/hosts/$1
+
+	mkdir -p "$dir"
+	rm -f "$dir/pid" "$dir/pid.new"
+	setsid unshare --net --mount --pid --uts --ipc --fork --kill-child --propagation private \
+		"$lab_dir/host-init" "$1" "$dir" "$store/$1" </dev/null >"$dir/log" 2>&1 9>&- &
+	wait_until 10 grep -qx ready "$dir/log" || die "host '$1' did not start: $(cat "$dir/log")"
+	mv "$dir/pid.new" "$dir/pid"
+}
+
+# Everything a host needs from power-on until it answers.
+host_boot()
+{
+	local line
+
+	host_start "$1"
+	host_sysctls "$1"
+	for line in $(host_lines "$1"); do
+		line_attach "$line" "$1"
+	done
+	host_files "$1"
+	"network_$([ "$1" = client ] || [ "$1" = inet ] && echo "$1" || echo site)" "$1" |
+		host_run "$1" ip -batch -
+	case $1 in
+	inet) ! host_running client || client_line ;;
+	client) ! host_running inet || client_line ;;
+	*) host_sshd "$1" ;;
+	esac
+}
+
+# The kernel ends all processes of a PID namespace before its first one is gone.
+host_kill()
+{
+	local pid
+
+	host_running "$1" || return 0
+	pid=$(host_pid "$1")
+	kill -KILL "$pid"
+	wait_until 20 test ! -d "/proc/$pid" || die "processes of host '$1' don't end"
+	rm -f "$run/hosts/$1/pid"
+}
+
+# A machine without power does not say good-bye: the lines fall silent first, so that no FIN or RST of dying processes gets
+# out, and none of them sees an interface go away. What was written but not synced is kept, unlike on a real machine: the
+# page cache is the lab machine's.
+host_power_off()
+{
+	local line
+
+	for line in $(host_lines "$1"); do
+		line_silence "$line"
+	done
+	[ "$1" != client ] || host_run inet ip link set client0 down
+	host_kill "$1"
+	for line in $(host_lines "$1"); do
+		line_detach "$line" "$1"
+		line_apply "$line"
+	done
+}
+
+# One way to set what a kernel may not have
+sysctl_try()
+{
+	echo "[ ! -w /proc/sys/$1 ] || echo '$2' >/proc/sys/$1"
+}
+
+# rp_filter: VMs' addresses come and go by two ways while they move. Memory: a WAN's bandwidth-delay product, doubled.
+host_sysctls()
+{
+	{
+		sysctl_try net/ipv4/ip_forward 1
+		sysctl_try net/ipv4/conf/all/rp_filter 0
+		sysctl_try net/ipv4/conf/default/rp_filter 0
+		sysctl_try net/ipv4/conf/all/accept_redirects 0
+		sysctl_try net/ipv4/conf/all/send_redirects 0
+		sysctl_try net/ipv6/conf/all/accept_dad 0
+		sysctl_try net/ipv6/conf/default/accept_dad 0
+		sysctl_try net/ipv4/tcp_rmem "4096 131072 16777216"
+		sysctl_try net/ipv4/tcp_wmem "4096 131072 16777216"
+		sysctl_try net/ipv4/tcp_no_metrics_save 1
+		sysctl_try net/ipv4/tcp_congestion_control cubic
+		sysctl_try net/mptcp/enabled 1
+		[ "$1" != client ] || sysctl_try net/mptcp/add_addr_timeout 1
+	} | nsenter --target "$(host_pid "$1")" --net --mount --pid sh
+}
+
+# MAC addresses are fixed, so that neighbours need not learn a host anew after it was off.
+network_site()
+{
+	local n
+
+	n=$(site_number "$1")
+	cat <<-END
+		link add br-site address 02:80:00:00:00:0$n type bridge forward_delay 0
+		link set uplink address 02:80:00:00:01:0$n master br-site up
+		link set br-site up
+		address add 10.80.$n.2/24 dev br-site
+		route add default via 10.80.$n.1
+		link set wan1 address 02:81:01:00:00:0$n up
+		link set wan2 address 02:81:02:00:00:0$n up
+		address add 10.81.1.$n/24 dev wan1
+		address add 10.81.2.$n/24 dev wan2
+	END
+}
+
+network_inet()
+{
+	cat <<-END
+		link set site-east address 02:80:00:00:02:01 up
+		link set site-west address 02:80:00:00:02:02 up
+		address add 10.80.1.1/24 dev site-east
+		address add 10.80.2.1/24 dev site-west
+	END
+}
+
+network_client()
+{
+	echo "mptcp limits set subflows 8 add_addr_accepted 8"
+}
+
+# Client and internet are joined by a plain cable: the delay is that of the access lines.
+client_line()
+{
+	nsenter --target "$(host_pid inet)" --net ip -batch - <<-END
+		link add client0 type veth peer name eth0 netns $(host_pid client)
+		link set client0 address 02:90:00:00:00:01 up
+		address add 10.90.0.1/24 dev client0
+	END
+	nsenter --target "$(host_pid client)" --net ip -batch - <<-END
+		link set eth0 address 02:90:00:00:00:02 up
+		address add 10.90.0.2/24 dev eth0
+		route add default via 10.90.0.1
+	END
+}
+
+host_sshd()
+{
+	host_run "$1" mptcpize run /usr/sbin/sshd -f /etc/ssh/edgehop_lab_sshd_config
+}
