@@ -31,7 +31,8 @@
 #define MOST_BANDWIDTH	(100LL << 30) /* bytes/s: none */
 
 /* What both ends switch on; everything else is switched off. */
-static const char *const capabilities_on[] = {"return-path", "pause-before-switchover", "events"};
+static const char *const capabilities_on[] = {"return-path", "pause-before-switchover", "events",
+						"late-block-activate"};
 
 /* MigrationStatus of QEMU's qapi/migration.json. Those of postcopy and COLO can't occur. */
 static const struct {

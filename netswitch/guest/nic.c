@@ -45,6 +45,58 @@
 #define SILENCE_MS	  1000 /* for peers to take note of a withdrawn address */
 #define ENDPOINT_FLAGS	  (MPTCP_PM_ADDR_FLAG_SIGNAL | MPTCP_PM_ADDR_FLAG_SUBFLOW)
 
+/*
+ * Spares. A connection that this guest opened on an address to which the guest returns (A, B, A,
+ * B: a VM that follows its users) is counted one endpoint too many by each return, in all kernels
+ * up to 6.18, and when the count reaches the number of endpoints makes no subflow any more. So
+ * during a hop there are more endpoints: of discard-only addresses (RFC 6666), which no packet
+ * ever bears, as they are not ours. Each is worth one return. ENDPOINTS is what the kernel takes;
+ * one is left to it, for an endpoint that it makes by itself.
+ */
+#define SPARES	  5
+#define ENDPOINTS 8
+
+static struct ip_addr spare_address(size_t number)
+{
+	struct ip_addr addr = {.family = AF_INET6, .bytes = {1}, .prefix = 128};
+
+	memcpy(addr.bytes + 8, "edgehop", 7);
+	addr.bytes[15] = (uint8_t)number;
+	return addr;
+}
+
+/* needed: endpoints that are about to be added. */
+static int add_spares(size_t needed, struct error **err)
+{
+	struct mptcp_endpoint list[MPTCP_PM_MOST];
+	size_t count;
+
+	if (mptcp_pm_list(list, &count, err) < 0)
+		return -1;
+	for (size_t i = 0; i < SPARES && count + needed + 1 < ENDPOINTS; i++, count++) {
+		const struct mptcp_endpoint endpoint = {
+			.address = spare_address(i),
+			.flags = MPTCP_PM_ADDR_FLAG_SUBFLOW,
+		};
+
+		if (mptcp_pm_add(&endpoint, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int remove_spares(struct error **err)
+{
+	for (size_t i = 0; i < SPARES; i++) {
+		const struct ip_addr addr = spare_address(i);
+		int id = mptcp_pm_find(&addr, err);
+
+		if (id < 0 || (id > 0 && mptcp_pm_del((uint8_t)id, err) < 0))
+			return -1;
+	}
+	return 0;
+}
+
 static const int families[] = {AF_INET, AF_INET6};
 
 int nic_prepare_mptcp(struct error **err)
@@ -188,7 +240,7 @@ int nic_announce(const uint8_t mac[MAC_SIZE], const struct ip_config *list, size
 	struct rtnl_link link;
 
 	if (rtnl_link_by_mac(mac, &link, err) < 0 || set_addresses(&link, list, n, err) < 0 ||
-	    nic_prepare_mptcp(err) < 0)
+	    nic_prepare_mptcp(err) < 0 || add_spares(n, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		struct mptcp_endpoint endpoint = {
@@ -315,6 +367,8 @@ int nic_retire(const uint8_t old_mac[MAC_SIZE], const uint8_t new_mac[MAC_SIZE],
 			if (withdraw(&pair.old_addrs[i], err) < 0)
 				return -1;
 		}
+		if (remove_spares(err) < 0)
+			return -1;
 	}
 	if (!joins_await_silence(pair.old_addrs, pair.old_count,
 				 clock_ns() + SILENCE_MS * NS_PER_MS))

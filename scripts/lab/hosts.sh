@@ -83,18 +83,20 @@ host_start()
 	local dir=$run/hosts/$1
 
 	mkdir -p "$dir"
-	rm -f "$dir/pid" "$dir/pid.new"
+	rm -f "$dir/pid" "$dir/pid.new" "$dir/booted"
 	setsid unshare --net --mount --pid --uts --ipc --fork --kill-child --propagation private \
 		"$lab_dir/host-init" "$1" "$dir" "$store/$1" </dev/null >"$dir/log" 2>&1 9>&- &
 	wait_until 10 grep -qx ready "$dir/log" || die "host '$1' did not start: $(cat "$dir/log")"
 	mv "$dir/pid.new" "$dir/pid"
 }
 
-# Everything a host needs from power-on until it answers.
+# Everything a host needs from power-on until it answers. One that is marked as booted is complete; any other, which a
+# command that was interrupted left behind, is made again.
 host_boot()
 {
 	local line
 
+	host_kill "$1"
 	host_start "$1"
 	host_sysctls "$1"
 	for line in $(host_lines "$1"); do
@@ -108,6 +110,7 @@ host_boot()
 	client) ! host_running inet || client_line ;;
 	*) host_sshd "$1" ;;
 	esac
+	: >"$run/hosts/$1/booted"
 }
 
 # The kernel ends all processes of a PID namespace before its first one is gone.
@@ -120,6 +123,11 @@ host_kill()
 	kill -KILL "$pid"
 	wait_until 20 test ! -d "/proc/$pid" || die "processes of host '$1' don't end"
 	rm -f "$run/hosts/$1/pid"
+}
+
+host_booted()
+{
+	host_running "$1" && [ -e "$run/hosts/$1/booted" ]
 }
 
 # A machine without power does not say good-bye: the lines fall silent first, so that no FIN or RST of dying processes gets
@@ -140,10 +148,10 @@ host_power_off()
 	done
 }
 
-# One way to set what a kernel may not have
+# A kernel need not have all of them.
 sysctl_try()
 {
-	echo "[ ! -w /proc/sys/$1 ] || echo '$2' >/proc/sys/$1"
+	echo "(echo '$2' >/proc/sys/$1) 2>/dev/null || true"
 }
 
 # rp_filter: VMs' addresses come and go by two ways while they move. Memory: a WAN's bandwidth-delay product, doubled.
@@ -217,5 +225,6 @@ client_line()
 
 host_sshd()
 {
+	host_run "$1" mkdir -p /run/sshd
 	host_run "$1" mptcpize run /usr/sbin/sshd -f /etc/ssh/edgehop_lab_sshd_config
 }

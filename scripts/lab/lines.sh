@@ -178,7 +178,7 @@ line_command()
 wanline_prepare()
 {
 	[ -x "$run/lines/wanline" ] ||
-		gcc -std=c11 -O2 -o "$run/lines/wanline" "$repo/tests/kit/wanline.c"
+		gcc -std=c11 -D_GNU_SOURCE -O2 -o "$run/lines/wanline" "$repo/tests/kit/wanline.c"
 }
 
 wanline_say()
@@ -264,6 +264,7 @@ netem_set()
 # gso_max_segs 1: chance and the queue shall see frames, not bundles of forty.
 netem_attach()
 {
+	netem_detach "$1" "$2"
 	netem_provider ip link add "$1-$2" type veth peer name "$4" netns "$3"
 	netem_provider ip link set "$1-$2" master "$1" up
 	nsenter --target "$3" --net ip link set "$4" gso_max_segs 1 txqueuelen 8192

@@ -76,13 +76,16 @@ vm_disk()
 vm_up()
 {
 	if [ ! -e "$run/vm" ]; then
-		vm_disk east /var/lib/edgehop/vms/web/disk0.img
-		vm_definition | host_write east /root/web.yaml
-		[ ! -x "$repo/build/edgehop" ] || host_run east edgehop define /root/web.yaml
+		vm_disk east /root/web/disk0.img
+		vm_definition | host_write east /root/web/web.yaml
+		if [ -x "$repo/build/edgehop" ]; then
+			host_run east edgehop define /root/web/web.yaml
+			host_run east rm /root/web/disk0.img
+		fi
 		: >"$run/vm"
 	fi
 	if [ ! -x "$repo/build/edgehop" ]; then
-		say "build/edgehop is not there: the VM's disk and /root/web.yaml lie at east, but nothing starts it"
+		say "build/edgehop is not there: the VM's disk and definition lie at east in /root/web, but nothing starts it"
 		return 0
 	fi
 	vm_answers && return 0

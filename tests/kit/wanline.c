@@ -42,7 +42,6 @@
  * Limits: frames of up to 2 KiB; no jitter, no reordering; settings apply to both directions.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE
 #endif
 #include <errno.h>
 #include <fcntl.h>
