@@ -13,7 +13,10 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "migrate/transport/mptcp.h"
+
+#define LOG_MODULE "ssh"
 
 /*
  * Theory of operation
@@ -191,7 +194,9 @@ static int log_in(struct ssh *ssh, const struct remote_target *target, int64_t d
 	if (!known)
 		return -1;
 	prefer_known_types(ssh, known, name);
+	log_debug("%s: connected", name);
 	n = RETRY(ssh, deadline_ns, libssh2_session_handshake(ssh->session, ssh->fd));
+	log_debug("%s: keys exchanged", name);
 	if (n)
 		ssh_error(ssh, n, name, err);
 	else
@@ -257,9 +262,12 @@ static void *ssh_open(const struct remote_target *target, int64_t deadline_ns, s
 		goto failed;
 	}
 	libssh2_session_set_blocking(ssh->session, 0);
-	if (log_in(ssh, target, deadline_ns, err) < 0 ||
-	    run_command(ssh, target->command, deadline_ns, err) < 0)
+	if (log_in(ssh, target, deadline_ns, err) < 0)
 		goto failed;
+	log_debug("logged in as %s", target->user);
+	if (run_command(ssh, target->command, deadline_ns, err) < 0)
+		goto failed;
+	log_debug("running: %s", target->command);
 	return ssh;
 failed:
 	ssh_close(ssh);

@@ -239,7 +239,7 @@ int source_disk(struct source *s, struct error **err)
 		if (s->progress.done > 0 && fault_point("disk-copy", err) < 0)
 			return -1;
 		if (ready < n)
-			clock_sleep_ms(20);
+			clock_sleep_ms(50);
 	}
 	report_set(s->report, "disk_bytes", json_integer((json_int_t)s->progress.done));
 	return 0;

@@ -161,7 +161,7 @@ static int add_disk(struct args *args, const struct vm_def *def, size_t i, struc
 	add(args, "-device",
 	    "virtio-blk-pci,id=disk%zu-device,drive=%s,addr=%#zx,serial=%.20s,bootindex=%zu,"
 	    "write-cache=on",
-	    i, node, SLOT_DISK + i, def->disks[i].name, i);
+	    i, node, SLOT_DISK + i, def->disks[i].name, i + 1);
 	return 0;
 }
 

@@ -14,7 +14,8 @@
  *
  * The job copies all of it first (holes as holes), then is ready and copies what the guest wrote.
  * copy-mode background: a guest's write never waits for the WAN; what is left when the VM is paused
- * is the dirty bitmap's, in granules of 64 KiB. To end a ready job without force ("cancel", not
+ * is the dirty bitmap's, in granules of 4 KiB (32 MiB of bitmap a TiB): with larger ones a guest that
+ * syncs small records would have most of the link carry what it did not write. To end a ready job without force ("cancel", not
  * "complete") sends what is left and flushes the target, and the VM's device stays on its own disk:
  * that is what a hop wants. A job is never dismissed by itself, so that its error can be read.
  */
@@ -31,7 +32,7 @@
 
 /* Bytes under way to the target at most: the path's bandwidth x RTT has to fit. */
 #define MIRROR_BUFFER	   (16 << 20)
-#define MIRROR_GRANULARITY (64 << 10)
+#define MIRROR_GRANULARITY (4 << 10)
 
 int qemu_export_start(struct hv_vm *vm, const char *socket_path, struct error **err)
 {

@@ -25,7 +25,7 @@ accel_probe()
 		-append "console=ttyS0 panic=-1" </dev/null >/dev/null 2>&1 9>&- &
 	pid=$!
 	# its own words, not the boot loader's: the init of the initramfs runs, finds no disk and says so
-	! wait_until 20 sh -c "grep -q 'edgehop guest' '$console' || ! kill -0 $pid" ||
+	! wait_until 10 sh -c "grep -q 'edgehop guest' '$console' || ! kill -0 $pid" ||
 		! grep -q 'edgehop guest' "$console" || answer=kvm
 	kill -KILL "$pid" 2>/dev/null || true
 	wait "$pid" 2>/dev/null || true
@@ -73,31 +73,36 @@ vm_disk()
 }
 
 # The files of the VM, once; where it lives and runs is edgehop's from then on.
+vm_define()
+{
+	vm_disk east /root/web/disk0.img
+	vm_definition | host_write east /root/web/web.yaml
+	if [ -x "$repo/build/edgehop" ]; then
+		host_run east edgehop define /root/web/web.yaml
+		host_run east rm /root/web/disk0.img
+	fi
+	: >"$run/vm"
+}
+
 vm_up()
 {
 	if [ ! -e "$run/vm" ]; then
-		vm_disk east /root/web/disk0.img
-		vm_definition | host_write east /root/web/web.yaml
-		if [ -x "$repo/build/edgehop" ]; then
-			host_run east edgehop define /root/web/web.yaml
-			host_run east rm /root/web/disk0.img
-		fi
-		: >"$run/vm"
+		vm_define
+	elif vm_answers 1 || vm_answers 2; then
+		return 0
 	fi
 	if [ ! -x "$repo/build/edgehop" ]; then
 		say "build/edgehop is not there: the VM's disk and definition lie at east in /root/web, but nothing starts it"
 		return 0
 	fi
-	vm_answers && return 0
 	host_run east edgehop start web
-	wait_until 90 vm_answers || die "the VM was started, but nginx does not answer the client within 90 s"
+	wait_until 90 vm_answers 1 || die "the VM was started, but nginx does not answer the client within 90 s"
 }
 
-# At either site: it may have moved since
+# vm_answers SITE-NUMBER: the client gets a page from the VM at its address there
 vm_answers()
 {
-	host_run client curl -sf -m 2 -o /dev/null http://10.80.1.10/small ||
-		host_run client curl -sf -m 2 -o /dev/null http://10.80.2.10/small
+	host_run client curl -sf -m 2 -o /dev/null "http://10.80.$1.10/small"
 }
 
 vm_status()
@@ -106,7 +111,6 @@ vm_status()
 
 	[ -e "$run/vm" ] && host_running client || return 0
 	for n in 1 2; do
-		! host_run client curl -sf -m 2 -o /dev/null "http://10.80.$n.10/small" ||
-			echo "web          answers at 10.80.$n.10"
+		! vm_answers "$n" || echo "web          answers at 10.80.$n.10"
 	done
 }

@@ -52,8 +52,8 @@ static void vm_nic(const char *name, const char *mac_text, const char *far, cons
 
 static int set_up(void **state)
 {
-	static char root[] = "/tmp/edgehop-test-XXXXXX";
 	const struct mptcp_limits most = {8, 8};
+	char root[] = "/tmp/edgehop-test-XXXXXX";
 
 	(void)state;
 	assert_non_null(mkdtemp(root));
@@ -84,6 +84,9 @@ static int tear_down(void **state)
 
 	(void)state;
 	agent_destroy(agent);
+	close(client);
+	close(net);
+	close(vm);
 	snprintf(command, sizeof(command), "rm -rf %s", getenv("EDGEHOP_ROOT"));
 	return system(command);
 }
@@ -203,6 +206,25 @@ static void assert_alive(const char *when)
 	}
 }
 
+static void close_connections(void)
+{
+	uint64_t bytes = 0;
+	int64_t gap_ns = 0;
+
+	for (int i = 0; i < connection_count; i++) {
+		for (int d = 0; d < 2; d++) {
+			bytes += connections[i].received[d];
+			if (connections[i].gap_ns[d] > gap_ns)
+				gap_ns = connections[i].gap_ns[d];
+		}
+		close(connections[i].vm_fd);
+		close(connections[i].client_fd);
+	}
+	print_message("%d connections, %llu KiB, largest gap %lld ms\n", connection_count,
+		      (unsigned long long)bytes >> 10, (long long)(gap_ns / NS_PER_MS));
+	connection_count = 0;
+}
+
 /* --- orders --- */
 
 static json_int_t next_id = 1;
@@ -286,8 +308,8 @@ static void assert_nic_idle(const char *dev)
 static void test_connections_survive_ten_hops(void **state)
 {
 	const char *const gateways[] = {"10.80.1.1", "10.80.2.1"}, *const devs[] = {"a", "b"};
+	int v4, v6, far, vm_end, client_end;
 	pthread_t thread;
-	int v4, v6, far, one, other, vm_end, client_end;
 
 	(void)state;
 	order_addresses("address", macs[0], "10.80.1.10/24", gateways[0]);
@@ -300,10 +322,9 @@ static void test_connections_survive_ten_hops(void **state)
 		int from = hop % 2, to = 1 - from;
 		char old_address[IP_TEXT], new_address[IP_TEXT], when[32];
 
-		/* Every third address has been used before. */
-		snprintf(old_address, sizeof(old_address), "10.80.%d.%d", from + 1, 10 + hop % 6);
-		snprintf(new_address, sizeof(new_address), "10.80.%d.%d/24", to + 1,
-			 10 + (hop + 1) % 6);
+		/* There and back: most connections return to the address that they began on. */
+		snprintf(old_address, sizeof(old_address), "10.80.%d.10", from + 1);
+		snprintf(new_address, sizeof(new_address), "10.80.%d.10/24", to + 1);
 		connect_in(client, v4, old_address, 5001, IPPROTO_MPTCP, &client_end, &vm_end);
 		add_connection(vm_end, client_end);
 		connect_in(client, v6, old_address, 5002, IPPROTO_MPTCP, &client_end, &vm_end);
@@ -321,33 +342,129 @@ static void test_connections_survive_ten_hops(void **state)
 	}
 	pumping = false;
 	pthread_join(thread, NULL);
-	one = other = 0;
-	for (int i = 0; i < connection_count; i++) {
-		struct connection *c = &connections[i];
-
-		for (int d = 0; d < 2; d++) {
-			int ms = (int)(c->gap_ns[d] / NS_PER_MS);
-
-			one = ms > one ? ms : one;
-		}
-		other += (int)((c->received[0] + c->received[1]) >> 10);
-		close(c->vm_fd);
-		close(c->client_fd);
-	}
-	print_message("%d connections, %d hops, %d KiB, largest gap %d ms\n", connection_count, HOPS,
-		      other, one);
+	close_connections();
 	close(v4);
 	close(v6);
 	close(far);
 }
 
+/* Connections as they come and go, without the pump: what is counted, and what holds a vNIC. */
+
+struct pair {
+	int vm_fd, client_fd;
+};
+
+static struct pair open_pair(int listener, const char *address, uint16_t port, int protocol)
+{
+	struct pair pair;
+
+	connect_in(client, listener, address, port, protocol, &pair.client_fd, &pair.vm_fd);
+	return pair;
+}
+
+static void close_pair(struct pair *pair)
+{
+	close(pair->vm_fd);
+	close(pair->client_fd);
+}
+
+static void exchange(const struct pair *pair)
+{
+	char byte = 'x';
+
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(send(pair->client_fd, &byte, 1, 0), 1);
+		assert_int_equal(recv(pair->vm_fd, &byte, 1, MSG_WAITALL), 1);
+		assert_int_equal(send(pair->vm_fd, &byte, 1, 0), 1);
+		assert_int_equal(recv(pair->client_fd, &byte, 1, MSG_WAITALL), 1);
+	}
+}
+
+static void order_fails(json_t *order, const char *error)
+{
+	auto_json reply = NULL;
+
+	json_object_set_new(order, "edgehop", json_integer(1));
+	json_object_set_new(order, "id", json_integer(next_id++));
+	ns_enter(vm);
+	reply = agent_answer(agent, order);
+	json_decref(order);
+	assert_true(json_is_false(json_object_get(reply, "ok")));
+	assert_non_null(strstr(json_string_value(json_object_get(reply, "error")), error));
+}
+
+static json_t *retire_order(const char *old_mac, const char *new_mac)
+{
+	return json_pack("{s:s,s:s,s:s}", "order", "retire", "nic", old_mac, "new", new_mac);
+}
+
+static void test_plain_connection_holds_the_vnic(void **state)
+{
+	struct pair plain, mptcp;
+	struct counts counts;
+	int listener;
+
+	(void)state;
+	order_addresses("address", macs[0], "10.80.1.10/24", "10.80.1.1");
+	listener = listen_in(vm, "0.0.0.0", 5001, IPPROTO_MPTCP);
+	plain = open_pair(listener, "10.80.1.10", 5001, IPPROTO_TCP);
+	mptcp = open_pair(listener, "10.80.1.10", 5001, IPPROTO_MPTCP);
+	exchange(&plain);
+	exchange(&mptcp);
+	counts = order_joined(macs[1], macs[0]);
+	assert_int_equal(counts.connections, 1);
+	assert_int_equal(counts.joined, 0);
+	assert_int_equal(counts.plain, 1);
+	order_fails(retire_order(macs[0], macs[1]), "is in use");
+	order_addresses("announce", macs[1], "10.80.2.10/24", "10.80.2.1");
+	do
+		counts = order_joined(macs[1], macs[0]);
+	while (counts.joined < 1);
+	assert_int_equal(counts.plain, 1);
+	order_fails(retire_order(macs[0], macs[1]), "is in use");
+	exchange(&plain);
+	exchange(&mptcp);
+	close_pair(&plain);
+	do
+		counts = order_joined(macs[1], macs[0]);
+	while (counts.plain);
+	order_retire(macs[0], macs[1]);
+	exchange(&mptcp);
+	/* Once more, as after a crash that lost the answer. */
+	order_retire(macs[0], macs[1]);
+	exchange(&mptcp);
+	close_pair(&mptcp);
+	close(listener);
+}
+
+/* A connection that has never carried a byte. */
+static void test_silent_connection_joins(void **state)
+{
+	struct pair silent;
+	int listener;
+
+	(void)state;
+	order_addresses("address", macs[0], "10.80.1.10/24", "10.80.1.1");
+	listener = listen_in(vm, "0.0.0.0", 5001, IPPROTO_MPTCP);
+	silent = open_pair(listener, "10.80.1.10", 5001, IPPROTO_MPTCP);
+	order_addresses("announce", macs[1], "10.80.2.10/24", "10.80.2.1");
+	await_joins(macs[1], macs[0], 1);
+	order_retire(macs[0], macs[1]);
+	exchange(&silent);
+	close_pair(&silent);
+	close(listener);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_connections_survive_ten_hops),
+		cmocka_unit_test_setup_teardown(test_connections_survive_ten_hops, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_plain_connection_holds_the_vnic, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_silent_connection_joins, set_up, tear_down),
 	};
 
 	if (!may_make_namespaces())
 		return 77;
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
