@@ -23,7 +23,8 @@ static void *nl_reserve(struct nl_msg *msg, size_t size)
 
 void *nl_start(struct nl_msg *msg, uint16_t type, uint16_t flags, size_t family_header)
 {
-	struct nlmsghdr *header = nl_header(msg);
+	/* cppcheck-suppress ctuuninitvar -- this is what initializes it */
+	struct nlmsghdr *header = (struct nlmsghdr *)msg->data;
 
 	*header = (struct nlmsghdr){
 		.nlmsg_len = NLMSG_HDRLEN,
@@ -100,7 +101,7 @@ const struct nlattr *nl_first(const void *data, size_t left)
 {
 	const struct nlattr *attr = data;
 
-	return nl_fits(attr, left) ? attr : NULL;
+	return attr && nl_fits(attr, left) ? attr : NULL;
 }
 
 const struct nlattr *nl_next(const struct nlattr *attr, size_t *left)
@@ -117,7 +118,8 @@ static void nl_sort(const void *data, size_t left, const struct nlattr **table, 
 {
 	const struct nlattr *attr;
 
-	memset(table, 0, (most + 1U) * sizeof(*table));
+	for (uint16_t type = 0; type <= most; type++)
+		table[type] = NULL;
 	for (attr = nl_first(data, left); attr; attr = nl_next(attr, &left)) {
 		uint16_t type = attr->nla_type & NLA_TYPE_MASK;
 
@@ -144,10 +146,7 @@ void nl_parse(const struct nlmsghdr *header, size_t family_header, const struct 
 
 void nl_parse_nested(const struct nlattr *nest, const struct nlattr **table, uint16_t most)
 {
-	if (nest)
-		nl_sort(nl_data(nest), nl_size(nest), table, most);
-	else
-		nl_sort(NULL, 0, table, most);
+	nl_sort(nest ? nl_data(nest) : NULL, nest ? nl_size(nest) : 0, table, most);
 }
 
 uint8_t nl_u8(const struct nlattr *attr)

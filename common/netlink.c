@@ -26,9 +26,9 @@
  * The kernel marks a dump NLM_F_DUMP_INTR when the table changed under it, so that entries may be
  * missing. Such a dump is read to its end and asked again, at most DUMP_TRIES times.
  */
-#define DUMP_TRIES	   16
-#define RECEIVE_ROOM	   65536 /* the kernel fills at most 32 KiB at a time */
-#define ANSWER_TIME_S	   10	 /* the kernel answers at once; a bug should not hang a hop */
+#define DUMP_TRIES    16
+#define RECEIVE_ROOM  65536 /* the kernel fills at most 32 KiB at a time */
+#define ANSWER_TIME_S 10    /* the kernel answers at once; a bug should not hang a hop */
 
 struct nl_socket {
 	int fd;
@@ -154,8 +154,8 @@ static int nl_answer(struct nl_socket *sock, bool multipart, nl_each each, void 
 
 		if (n < 0)
 			return -1;
-		for (struct nlmsghdr *header = (struct nlmsghdr *)sock->room; NLMSG_OK(header, left);
-		     header = NLMSG_NEXT(header, left)) {
+		for (struct nlmsghdr *header = (struct nlmsghdr *)sock->room;
+		     NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
 			if (header->nlmsg_seq != sock->sequence)
 				continue;
 			interrupted |= (header->nlmsg_flags & NLM_F_DUMP_INTR) != 0;

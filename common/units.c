@@ -24,12 +24,8 @@ static const struct unit rate_units[] = {
 };
 
 static const struct unit duration_units[] = {
-	{"ns", 1},
-	{"us", 1000},
-	{"ms", NS_PER_MS},
-	{"s", NS_PER_SEC},
-	{"m", 60 * NS_PER_SEC},
-	{"h", 3600 * NS_PER_SEC},
+	{"ns", 1},	   {"us", 1000},	   {"ms", NS_PER_MS},
+	{"s", NS_PER_SEC}, {"m", 60 * NS_PER_SEC}, {"h", 3600 * NS_PER_SEC},
 };
 
 static const struct unit *find_unit(const struct unit *units, size_t count, const char *name)

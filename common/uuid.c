@@ -88,8 +88,7 @@ int uuid_of_host(char uuid[UUID_SIZE], struct error **err)
 
 	if (place(folder, err, PLACE_STATE) < 0 || place(path, err, PLACE_STATE "/host-uuid") < 0)
 		return -1;
-	if (access(path, F_OK) < 0 &&
-	    (make_dirs(folder, err) < 0 || make_host_uuid(path, err) < 0))
+	if (access(path, F_OK) < 0 && (make_dirs(folder, err) < 0 || make_host_uuid(path, err) < 0))
 		return -1;
 	return read_host_uuid(path, uuid, err);
 }

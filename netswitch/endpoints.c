@@ -111,8 +111,8 @@ static int state_open(struct state *state, struct error **err)
 		return error_propagate(err, why);
 	}
 	if (!json_is_object(state->root))
-		return error_set(err, EPROTO,
-				 "%s is damaged: remove it when no hop is under way", path);
+		return error_set(err, EPROTO, "%s is damaged: remove it when no hop is under way",
+				 path);
 	if (!list_of(state->root, "ours") || !list_of(state->root, "holders"))
 		return error_set(err, ENOMEM, "%s: no memory", path);
 	return 0;
@@ -143,7 +143,8 @@ static json_int_t process_start(json_int_t pid)
 	after_name = text ? strrchr(text, ')') : NULL;
 	if (!after_name ||
 	    sscanf(after_name,
-		   ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+		   ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
+		   "%llu",
 		   &state, &start) != 2 ||
 	    state == 'Z')
 		return -1;
@@ -170,7 +171,7 @@ static bool list_has(const json_t *list, const char *text)
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item) {
+	json_array_foreach (list, i, item) {
 		if (json_is_string(item) && strcmp(json_string_value(item), text) == 0)
 			return true;
 	}
@@ -272,7 +273,7 @@ static bool is_held(const struct state *state, const char *address)
 	const json_t *holder;
 	size_t i;
 
-	json_array_foreach(json_object_get(state->root, "holders"), i, holder) {
+	json_array_foreach (json_object_get(state->root, "holders"), i, holder) {
 		if (list_has(json_object_get(holder, "addresses"), address))
 			return true;
 	}
@@ -387,7 +388,7 @@ int endpoints_hold(const char *hop, const struct ip_addr *addrs, size_t n, enum 
 	if (tell_kernel(addrs, n, kind, &state, err) == 0)
 		return 0;
 
-	/* Back to what the hop held before: the file keeps "ours" until the kernel has forgotten. */
+	/* Back to what the hop held before; "ours" stays until the kernel has forgotten. */
 	if (before) {
 		json_object_set(state.root, "holders", json_object_get(before, "holders"));
 		if (drop_unheld(&state, NULL) == 0)

@@ -50,9 +50,8 @@ int ip_parse(const char *text, struct ip_addr *addr, struct error **err)
 	if (slash)
 		prefix = parse_prefix(slash + 1, prefix);
 	if (prefix < 0)
-		return error_set(err, EINVAL,
-				 "\"%.64s\": the prefix is not a number from 0 to %zu", text,
-				 ip_size(&parsed) * 8);
+		return error_set(err, EINVAL, "\"%.64s\": the prefix is not a number from 0 to %zu",
+				 text, ip_size(&parsed) * 8);
 	parsed.prefix = (uint8_t)prefix;
 	*addr = parsed;
 	return 0;

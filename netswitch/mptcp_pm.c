@@ -199,7 +199,7 @@ int mptcp_pm_list(struct mptcp_endpoint list[MPTCP_PM_MOST], size_t *count, stru
 int mptcp_pm_find(const struct ip_addr *address, struct error **err)
 {
 	struct mptcp_endpoint list[MPTCP_PM_MOST];
-	size_t count;
+	size_t count = 0;
 
 	if (mptcp_pm_list(list, &count, err) < 0)
 		return -1;

@@ -22,8 +22,8 @@ struct mptcp_endpoint {
 };
 
 struct mptcp_limits {
-	uint32_t subflows;	     /* beyond the first, per connection; the kernel's maximum is 8 */
-	uint32_t add_addr_accepted;  /* announcements acted on, per connection; the same */
+	uint32_t subflows; /* beyond the first, per connection; the kernel's maximum is 8 */
+	uint32_t add_addr_accepted; /* announcements acted on, per connection; the same */
 };
 
 /* Fails with a text that says so when MPTCP is absent or switched off. */

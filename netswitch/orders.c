@@ -261,12 +261,13 @@ static int take_hello(const json_t *reply, struct guest_hello *hello, struct err
 		return -1;
 	take_text(hello->version, sizeof(hello->version), version);
 	hello->mptcp = json_is_true(json_object_get(reply, "mptcp"));
-	json_array_foreach(features, i, feature) {
+	json_array_foreach (features, i, feature) {
 		for (size_t k = 0; json_is_string(feature) && k < ARRAY_SIZE(known); k++)
 			*known[k].can |= strcmp(known[k].name, json_string_value(feature)) == 0;
 	}
 	if (!json_is_array(nics) || json_array_size(nics) > GUEST_NICS)
-		return error_set(err, EPROTO, "field nics: expected a list of at most %d", GUEST_NICS);
+		return error_set(err, EPROTO, "field nics: expected a list of at most %d",
+				 GUEST_NICS);
 	for (i = 0; i < json_array_size(nics); i++) {
 		if (take_nic(json_array_get(nics, i), &hello->nics[i], err) < 0)
 			return error_wrap(err, "field nics, entry %zu", i);
@@ -346,7 +347,7 @@ static int take_joined(const json_t *reply, struct join_state *state, struct err
 	state->connections = (unsigned int)connections;
 	state->joined = (unsigned int)joined;
 	state->plain = (unsigned int)plain;
-	json_array_foreach(waiting, i, item) {
+	json_array_foreach (waiting, i, item) {
 		if (i < GUEST_WAITING && json_is_string(item))
 			take_text(state->waiting[state->waiting_count++], GUEST_TEXT,
 				  json_string_value(item));

@@ -169,7 +169,8 @@ int rtnl_link_master(const char *dev, const char *master, struct error **err)
 		return -1;
 	nl_put_u32(&msg, IFLA_MASTER, (uint32_t)index);
 	if (rtnl_send(&msg, 0, err) < 0)
-		return error_wrap(err, "making %s a port of %s", dev, master ? master : "no bridge");
+		return error_wrap(err, "making %s a port of %s", dev,
+				  master ? master : "no bridge");
 	return 0;
 }
 

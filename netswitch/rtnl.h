@@ -107,8 +107,8 @@ int rtnl_route_flush(int family, uint32_t table, struct error **err);
 
 struct rtnl_rule {
 	int family;
-	struct ip_addr from, to;	/* family 0: any */
-	char iif[IF_NAMESIZE];		/* "": any; need not exist (yet) */
+	struct ip_addr from, to; /* family 0: any */
+	char iif[IF_NAMESIZE];	 /* "": any; need not exist (yet) */
 	uint32_t table;
 	uint32_t priority;
 };

@@ -11,15 +11,12 @@
 #include "common/bytes.h"
 #include "common/cleanup.h"
 
-static int sysctl_path(char path[PATH_MAX], struct error **err, const char *fmt, va_list ap)
+/* length: of the formatted name, as vsnprintf() told it. */
+static int sysctl_path(char path[PATH_MAX], const char *name, int length, struct error **err)
 {
-	static const char root[] = "/proc/sys/";
-	size_t used = strlen(root);
-	int n;
+	int n = snprintf(path, PATH_MAX, "/proc/sys/%s", name);
 
-	memcpy(path, root, used);
-	n = vsnprintf(path + used, PATH_MAX - used, fmt, ap);
-	if (n < 0 || (size_t)n >= PATH_MAX - used || strstr(path, "/../"))
+	if (length < 0 || n < 0 || n >= PATH_MAX || length >= n || strstr(path, "/../"))
 		return error_set(err, EINVAL, "%.64s...: not the path of a sysctl", path);
 	return 0;
 }
@@ -39,15 +36,15 @@ static int sysctl_read(const char *path, long *value, struct error **err)
 
 int sysctl_set(long value, struct error **err, const char *fmt, ...)
 {
-	char path[PATH_MAX], text[24];
+	char name[PATH_MAX], path[PATH_MAX], text[24];
 	long present;
 	va_list ap;
-	int rc;
+	int length;
 
 	va_start(ap, fmt);
-	rc = sysctl_path(path, err, fmt, ap);
+	length = vsnprintf(name, sizeof(name), fmt, ap);
 	va_end(ap);
-	if (rc < 0 || sysctl_read(path, &present, err) < 0)
+	if (sysctl_path(path, name, length, err) < 0 || sysctl_read(path, &present, err) < 0)
 		return -1;
 	if (present == value)
 		return 0;
@@ -64,14 +61,16 @@ int sysctl_set(long value, struct error **err, const char *fmt, ...)
 
 int sysctl_get(long *value, struct error **err, const char *fmt, ...)
 {
-	char path[PATH_MAX];
+	char name[PATH_MAX], path[PATH_MAX];
 	va_list ap;
-	int rc;
+	int length;
 
 	va_start(ap, fmt);
-	rc = sysctl_path(path, err, fmt, ap);
+	length = vsnprintf(name, sizeof(name), fmt, ap);
 	va_end(ap);
-	return rc < 0 ? -1 : sysctl_read(path, value, err);
+	if (sysctl_path(path, name, length, err) < 0)
+		return -1;
+	return sysctl_read(path, value, err);
 }
 
 bool sysctl_has_ipv6(void)

@@ -10,22 +10,21 @@
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
+#include "common/log.h"
+#include "netswitch/catch.h"
 #include "netswitch/garp.h"
 #include "netswitch/rtnl.h"
 #include "netswitch/sysctl.h"
+#include "netswitch/tunnel-names.h"
+
+#define LOG_MODULE "tunnel"
 
 /*
  * Theory of operation
  *
- * From the first 32 bits K of the hop's UUID, which both hosts know:
- *
- *     device   ehxKKKKKKKK, VXLAN number K & 0xffffff
- *     MACs     02:65:68:K2:K1:K0 at the source, 06:65:68:K2:K1:K0 at the destination; so each end
- *              has the other as a permanent neighbour, and nothing is learned or asked
- *     inside   a /30 of 169.254/16, its .1 the source and .2 the destination; and
- *              fe80::6568:K1:K0:1 and :2. Used as next hops only, so two hops that happen to
- *              share a /30 do not disturb one another
- *     table    0x65000000 | K & 0xffffff
+ * Devices, MACs, inner addresses and the table's number follow from the hop's UUID
+ * (tunnel-names.c), so each end has the other as a permanent neighbour, and nothing is learned or
+ * asked.
  *
  * All routes stand in that table, and rules lead there: no route of the host's own is touched or
  * shadowed, even where the old network and the new site's have the same prefix, or where two VMs
@@ -39,6 +38,9 @@
  *     table:  OLD-ADDRESS via DESTINATION dev EHX; OLD-NETWORK dev BRIDGE;
  *             default via OLD-GATEWAY dev BRIDGE
  *     rules:  iif EHX, to OLD-ADDRESS
+ *
+ * The VM arrives with the MACs of its old gateway and neighbours in its memory. The destination
+ * takes frames to any MAC on the VM's tap (catch.c), and answers when the VM asks again.
  *
  * Sizes: the device has the MTU of the VM's network. Its outer packets are larger than the path
  * may carry, have no DF bit, and are fragmented; the VM and its clients see the MTU they know.
@@ -54,52 +56,11 @@
 #define TUNNEL_TTL  64
 #define DEFAULT_MTU 1500
 
-struct names {
-	char dev[IF_NAMESIZE];
-	uint32_t number; /* 24 bits */
-	uint32_t table;
-	struct { /* [TUNNEL_SOURCE], [TUNNEL_DESTINATION] */
-		uint8_t mac[MAC_SIZE];
-		struct ip_addr v4, v6;
-	} end[2];
-};
-
-static int make_names(const char *hop, struct names *names, struct error **err)
-{
-	char digits[9] = "", *end;
-	uint32_t key;
-
-	memcpy(digits, hop, strnlen(hop, 8));
-	key = (uint32_t)strtoul(digits, &end, 16);
-	if (strlen(digits) != 8 || *end)
-		return error_set(err, EINVAL, "\"%.40s\" is not the UUID of a hop", hop);
-	memset(names, 0, sizeof(*names));
-	snprintf(names->dev, sizeof(names->dev), "ehx%08x", key);
-	names->number = key & 0xffffff;
-	names->table = 0x65000000 | names->number;
-	for (int side = TUNNEL_SOURCE; side <= TUNNEL_DESTINATION; side++) {
-		uint8_t *mac = names->end[side].mac;
-		struct ip_addr *v4 = &names->end[side].v4, *v6 = &names->end[side].v6;
-		/* 254 * 64 networks: 169.254.1.0 to 169.254.254.252 */
-		uint32_t network = names->number % (254 * 64);
-
-		put_be16(mac, side == TUNNEL_SOURCE ? 0x0265 : 0x0665);
-		put_be32(mac + 2, 0x68000000 | names->number);
-		*v4 = (struct ip_addr){.family = AF_INET, .prefix = 30};
-		put_be32(v4->bytes, 0xa9fe0000 | (network + 64) << 2 | (uint32_t)(side + 1));
-		*v6 = (struct ip_addr){.family = AF_INET6, .bytes = {0xfe, 0x80}, .prefix = 64};
-		put_be32(v6->bytes + 8, 0x65680000);
-		put_be32(v6->bytes + 10, names->number);
-		put_be16(v6->bytes + 14, (uint16_t)(side + 1));
-	}
-	return 0;
-}
-
 int tunnel_device(const char *hop, char dev[IF_NAMESIZE], struct error **err)
 {
-	struct names names;
+	struct tunnel_names names;
 
-	if (make_names(hop, &names, err) < 0)
+	if (tunnel_make_names(hop, &names, err) < 0)
 		return -1;
 	memcpy(dev, names.dev, IF_NAMESIZE);
 	return 0;
@@ -111,7 +72,8 @@ static uint32_t inner_mtu(const struct tunnel *tunnel)
 }
 
 /* The inner address, and the other end's as a neighbour; IPv6 where the kernel has it. */
-static int set_addresses(const struct names *names, enum tunnel_side side, struct error **err)
+static int set_addresses(const struct tunnel_names *names, enum tunnel_side side,
+			 struct error **err)
 {
 	enum tunnel_side other = side == TUNNEL_SOURCE ? TUNNEL_DESTINATION : TUNNEL_SOURCE;
 
@@ -128,9 +90,9 @@ static int set_addresses(const struct names *names, enum tunnel_side side, struc
 
 int tunnel_open(const struct tunnel *tunnel, struct error **err)
 {
-	struct names names;
+	struct tunnel_names names;
 
-	if (make_names(tunnel->hop, &names, err) < 0)
+	if (tunnel_make_names(tunnel->hop, &names, err) < 0)
 		return -1;
 
 	struct rtnl_vxlan vxlan = {
@@ -161,14 +123,14 @@ int tunnel_open(const struct tunnel *tunnel, struct error **err)
 
 int tunnel_close(const struct tunnel *tunnel, struct error **err)
 {
-	struct names names;
+	struct tunnel_names names;
 
-	if (make_names(tunnel->hop, &names, err) < 0 ||
+	if (tunnel_make_names(tunnel->hop, &names, err) < 0 ||
 	    rtnl_rule_flush(AF_INET, names.table, err) < 0 ||
 	    rtnl_route_flush(AF_INET, names.table, err) < 0)
 		return -1;
 	if (sysctl_has_ipv6() && (rtnl_rule_flush(AF_INET6, names.table, err) < 0 ||
-			    rtnl_route_flush(AF_INET6, names.table, err) < 0))
+				  rtnl_route_flush(AF_INET6, names.table, err) < 0))
 		return -1;
 	return rtnl_link_delete(names.dev, err);
 }
@@ -183,14 +145,15 @@ int tunnel_move(const struct tunnel *tunnel, const struct ip_addr *local,
 	return tunnel_open(&moved, err);
 }
 
-static const struct ip_addr *peer(const struct names *names, enum tunnel_side side, int family)
+static const struct ip_addr *peer(const struct tunnel_names *names, enum tunnel_side side,
+				  int family)
 {
 	enum tunnel_side other = side == TUNNEL_SOURCE ? TUNNEL_DESTINATION : TUNNEL_SOURCE;
 
 	return family == AF_INET ? &names->end[other].v4 : &names->end[other].v6;
 }
 
-static int rule_by_device(const struct names *names, int family, const char *dev, bool add,
+static int rule_by_device(const struct tunnel_names *names, int family, const char *dev, bool add,
 			  struct error **err)
 {
 	struct rtnl_rule rule = {
@@ -203,7 +166,7 @@ static int rule_by_device(const struct names *names, int family, const char *dev
 	return add ? rtnl_rule_add(&rule, err) : rtnl_rule_del(&rule, err);
 }
 
-static int rule_by_address(const struct names *names, const struct ip_addr *addr, bool add,
+static int rule_by_address(const struct tunnel_names *names, const struct ip_addr *addr, bool add,
 			   struct error **err)
 {
 	struct rtnl_rule rule = {
@@ -216,22 +179,34 @@ static int rule_by_address(const struct names *names, const struct ip_addr *addr
 	return add ? rtnl_rule_add(&rule, err) : rtnl_rule_del(&rule, err);
 }
 
-/* The local table comes before ours: packets for such an address would never leave this host. */
-static int refuse_own(const struct ip_config *old, size_t n, struct error **err)
+/* 1: the address is one of this host's. */
+static int is_own(const struct ip_addr *addr, struct error **err)
 {
 	auto_free struct ip_addr *own = NULL;
-	char text[IP_TEXT];
 	size_t count;
 
 	if (rtnl_addr_list(NULL, &own, &count, err) < 0)
 		return -1;
+	for (size_t i = 0; i < count; i++) {
+		if (ip_same(addr, &own[i]))
+			return 1;
+	}
+	return 0;
+}
+
+/* The local table comes before ours: packets for such an address would never leave this host. */
+static int refuse_own(const struct ip_config *old, size_t n, struct error **err)
+{
+	char text[IP_TEXT];
+
 	for (size_t i = 0; i < n; i++) {
-		for (size_t j = 0; j < count; j++) {
-			if (ip_same(&old[i].address, &own[j]))
-				return error_set(err, EADDRINUSE,
-						 "the VM's address %s is also one of this host's",
-						 ip_format_host(&own[j], text));
-		}
+		int own = is_own(&old[i].address, err);
+
+		if (own)
+			return own < 0 ? -1
+				       : error_set(err, EADDRINUSE,
+						   "the VM's address %s is also one of this host's",
+						   ip_format_host(&old[i].address, text));
 	}
 	return 0;
 }
@@ -246,8 +221,9 @@ static int allow_forwarding(const char *dev, int family, struct error **err)
 	return sysctl_set(1, err, "net/ipv6/conf/all/forwarding");
 }
 
-static int attach_address(const struct tunnel *tunnel, const struct names *names, const char *tap,
-			  const uint8_t *mac, const struct ip_config *old, struct error **err)
+static int attach_address(const struct tunnel *tunnel, const struct tunnel_names *names,
+			  const char *tap, const uint8_t *mac, const struct ip_config *old,
+			  struct error **err)
 {
 	int family = old->address.family;
 	int tap_index = rtnl_link_index(tap, err), dev_index = rtnl_link_index(names->dev, err);
@@ -278,15 +254,18 @@ static int attach_address(const struct tunnel *tunnel, const struct names *names
 int tunnel_guest_attach(const struct tunnel *tunnel, const char *tap, const uint8_t mac[MAC_SIZE],
 			const struct ip_config *old, size_t n, struct error **err)
 {
-	struct names names;
+	auto_error why = NULL;
+	struct tunnel_names names;
 
-	if (make_names(tunnel->hop, &names, err) < 0 || refuse_own(old, n, err) < 0 ||
+	if (tunnel_make_names(tunnel->hop, &names, err) < 0 || refuse_own(old, n, err) < 0 ||
 	    rtnl_link_master(tap, NULL, err) < 0 || rtnl_link_up(tap, err) < 0 ||
 	    sysctl_loosen_rp_filter(tap, err) < 0 ||
 	    sysctl_set(1, err, "net/ipv4/conf/%s/proxy_arp", tap) < 0 ||
 	    /* Else a broadcast question is answered after a random time of up to 0.8 s. */
 	    sysctl_set(0, err, "net/ipv4/neigh/%s/proxy_delay", tap) < 0)
 		return error_wrap(err, "connecting the VM's device %s to the tunnel", tap);
+	if (catch_all(tap, &why) < 0)
+		log_warn("the VM may be mute on its old address for seconds: %s", error_text(why));
 	for (size_t i = 0; i < n; i++) {
 		if (attach_address(tunnel, &names, tap, mac, &old[i], err) < 0)
 			return error_wrap(err, "connecting the VM's device %s to the tunnel", tap);
@@ -294,8 +273,8 @@ int tunnel_guest_attach(const struct tunnel *tunnel, const char *tap, const uint
 	return 0;
 }
 
-static int detach_address(const struct names *names, const char *tap, const struct ip_config *old,
-			  struct error **err)
+static int detach_address(const struct tunnel_names *names, const char *tap,
+			  const struct ip_config *old, struct error **err)
 {
 	struct ip_addr host = ip_host(&old->address);
 	struct rtnl_route to_guest = {.to = host, .table = names->table};
@@ -311,9 +290,9 @@ static int detach_address(const struct names *names, const char *tap, const stru
 int tunnel_guest_detach(const struct tunnel *tunnel, const char *tap, const struct ip_config *old,
 			size_t n, struct error **err)
 {
-	struct names names;
+	struct tunnel_names names;
 
-	if (make_names(tunnel->hop, &names, err) < 0)
+	if (tunnel_make_names(tunnel->hop, &names, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		if (detach_address(&names, tap, &old[i], err) < 0)
@@ -321,7 +300,8 @@ int tunnel_guest_detach(const struct tunnel *tunnel, const char *tap, const stru
 	}
 	if (!if_nametoindex(tap))
 		return 0;
-	if (sysctl_set(0, err, "net/ipv4/conf/%s/proxy_arp", tap) < 0 ||
+	if (catch_all_undo(tap, err) < 0 ||
+	    sysctl_set(0, err, "net/ipv4/conf/%s/proxy_arp", tap) < 0 ||
 	    sysctl_set(0, err, "net/ipv4/conf/%s/forwarding", tap) < 0)
 		return error_wrap(err, "taking the VM's device %s off the tunnel", tap);
 	return 0;
@@ -343,12 +323,13 @@ static struct ip_addr own_address(const char *bridge, int family)
 	return none;
 }
 
-static int redirect_routes(const struct tunnel *tunnel, const struct names *names,
+static int redirect_routes(const struct tunnel *tunnel, const struct tunnel_names *names,
 			   const char *bridge, const struct ip_config *old, struct error **err)
 {
 	int family = old->address.family;
 	int bridge_index = rtnl_link_index(bridge, err);
 	int dev_index = rtnl_link_index(names->dev, err);
+	int own_gateway = old->gateway.family ? is_own(&old->gateway, err) : 0;
 	struct rtnl_route network = {
 		.to = ip_network(&old->address),
 		.ifindex = bridge_index,
@@ -371,35 +352,39 @@ static int redirect_routes(const struct tunnel *tunnel, const struct names *name
 		.mtu = family == AF_INET ? inner_mtu(tunnel) : 0,
 	};
 
-	if (bridge_index < 0 || dev_index < 0)
+	if (bridge_index < 0 || dev_index < 0 || own_gateway < 0)
 		return -1;
 	if (network.to.prefix < into.to.prefix && rtnl_route_replace(&network, err) < 0)
 		return -1;
-	if (old->gateway.family && rtnl_route_replace(&out, err) < 0)
+	/* A host that is the gateway itself goes on with its main table. */
+	if (old->gateway.family && !own_gateway && rtnl_route_replace(&out, err) < 0)
 		return -1;
 	return rtnl_route_replace(&into, err);
 }
 
-static int redirect_address(const struct tunnel *tunnel, const struct names *names,
+static int redirect_address(const struct tunnel *tunnel, const struct tunnel_names *names,
 			    const char *bridge, const struct ip_config *old, struct error **err)
 {
 	const struct ip_addr *addr = &old->address;
+	auto_error why = NULL;
 
 	if (allow_forwarding(bridge, addr->family, err) < 0 ||
 	    redirect_routes(tunnel, names, bridge, old, err) < 0 ||
 	    rule_by_device(names, addr->family, names->dev, true, err) < 0 ||
-	    rule_by_address(names, addr, true, err) < 0 ||
-	    rtnl_proxy_add(bridge, addr, err) < 0)
+	    rule_by_address(names, addr, true, err) < 0 || rtnl_proxy_add(bridge, addr, err) < 0)
 		return -1;
-	return garp_send(bridge, addr, NULL, err);
+	/* Without it neighbours ask again when their entries age: late, but no reason to fail. */
+	if (garp_send(bridge, addr, NULL, &why) < 0)
+		log_warn("%s", error_text(why));
+	return 0;
 }
 
 int tunnel_redirect(const struct tunnel *tunnel, const char *bridge, const struct ip_config *old,
 		    size_t n, struct error **err)
 {
-	struct names names;
+	struct tunnel_names names;
 
-	if (make_names(tunnel->hop, &names, err) < 0 ||
+	if (tunnel_make_names(tunnel->hop, &names, err) < 0 ||
 	    sysctl_set(0, err, "net/ipv4/neigh/%s/proxy_delay", bridge) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
@@ -412,9 +397,9 @@ int tunnel_redirect(const struct tunnel *tunnel, const char *bridge, const struc
 int tunnel_redirect_undo(const struct tunnel *tunnel, const char *bridge,
 			 const struct ip_config *old, size_t n, struct error **err)
 {
-	struct names names;
+	struct tunnel_names names;
 
-	if (make_names(tunnel->hop, &names, err) < 0)
+	if (tunnel_make_names(tunnel->hop, &names, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		struct rtnl_route into = {.to = ip_host(&old[i].address), .table = names.table};

@@ -18,11 +18,18 @@
  *
  * Everything is named by the hop's UUID, so that any process can undo it knowing no more than the
  * journal does: functions take the description and keep nothing. All are idempotent.
+ *
+ * Packets are as readable within as they would have been on the way to the VM without a hop, and
+ * VXLAN does not ask who sends: a firewall should let TUNNEL_PORT in from the other hosts only. It
+ * must also let fragments pass, and forwarded packets between the bridge, taps and ehx devices.
  */
 #define TUNNEL_PORT	     9461 /* UDP, both ends */
 #define TUNNEL_RULE_PRIORITY 946  /* of our routing rules: after `local`, before all usual ones */
 
-enum tunnel_side { TUNNEL_SOURCE, TUNNEL_DESTINATION };
+enum tunnel_side {
+	TUNNEL_SOURCE,
+	TUNNEL_DESTINATION
+};
 
 struct tunnel {
 	const char *hop; /* its UUID, lower case */

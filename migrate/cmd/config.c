@@ -11,7 +11,8 @@ static const char help[] =
 	"usage: edgehop config --dump [VM] | --check [FILE]\n"
 	"\n"
 	"  --dump   the fleet, or the definition of VM, with all defaults, as YAML\n"
-	"  --check  can the fleet's configuration and all VMs of this host be read, and do they fit\n"
+	"  --check  can the fleet's configuration and all VMs of this host be read, and do they "
+	"fit\n"
 	"           together? or can FILE, a VM's definition?\n";
 
 static int dump(const char *vm)

@@ -14,7 +14,8 @@
 
 static const char help[] =
 	"usage: edgehop define FILE [--disk NAME=IMAGE]...\n"
-	"Takes a VM in: its definition, FILE, and its disks are copied. A disk is taken from IMAGE,\n"
+	"Takes a VM in: its definition, FILE, and its disks are copied. A disk is taken from "
+	"IMAGE,\n"
 	"else from the file of the disk's name beside FILE. From then on this host owns the VM.\n";
 
 /* Where each disk's image is taken from. */
@@ -81,9 +82,8 @@ static int define_vm(const struct vm_def *def, const struct images *images, stru
 
 int cmd_define(int argc, char **argv)
 {
-	static const struct option known[] = {{"disk", required_argument, NULL, 'd'},
-					      {"help", no_argument, NULL, 'h'},
-					      {0}};
+	static const struct option known[] = {
+		{"disk", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
 	__attribute__((cleanup(images_cleanup))) struct images images = {0};
 	auto_free const char **wanted = calloc((size_t)argc, sizeof(*wanted));
 	auto_vm_def def = NULL;

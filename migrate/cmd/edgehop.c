@@ -31,13 +31,15 @@ static const struct subcommand {
 
 static int print_help(FILE *out)
 {
-	fprintf(out, "usage: edgehop [--debug MODULES] COMMAND [ARGUMENT...]\n"
-		     "Moves running virtual machines between sites; their connections stay up.\n\n");
+	fprintf(out,
+		"usage: edgehop [--debug MODULES] COMMAND [ARGUMENT...]\n"
+		"Moves running virtual machines between sites; their connections stay up.\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(subcommands); i++)
 		if (subcommands[i].help)
 			fprintf(out, "  %-8s  %s\n", subcommands[i].name, subcommands[i].help);
-	fprintf(out, "\n`edgehop COMMAND --help` says more; `edgehop --version`.\n"
-		     "Exit status: 0 done, 1 failed and nothing changed, 2 usage, 3 recover needed.\n");
+	fprintf(out,
+		"\n`edgehop COMMAND --help` says more; `edgehop --version`.\n"
+		"Exit status: 0 done, 1 failed and nothing changed, 2 usage, 3 recover needed.\n");
 	return out == stdout ? CMD_DONE : CMD_USAGE;
 }
 

@@ -12,10 +12,10 @@
 #include "migrate/hypervisor/hypervisor.h"
 #include "migrate/vm/vm_store.h"
 
-static const char help[] =
-	"usage: edgehop list [--json]\n"
-	"The VMs that this host has, whose they are and whether they run. STATE busy: a start, a hop\n"
-	"or a recovery works on it (`edgehop status`).\n";
+static const char help[] = "usage: edgehop list [--json]\n"
+			   "The VMs that this host has, whose they are and whether they run. STATE "
+			   "busy: a start, a hop\n"
+			   "or a recovery works on it (`edgehop status`).\n";
 
 /* A VM's line. What can't be read is told as the state, so that one bad VM hides no other. */
 struct entry {
@@ -61,16 +61,16 @@ static json_t *entry_json(const char *name, const struct entry *entry)
 	json_t *object = json_pack("{s:s s:s}", "name", name, "state", entry->state);
 
 	if (entry->def)
-		json_object_update_new(
-			object, json_pack("{s:s s:I s:i s:b}", "uuid", entry->def->uuid, "memory",
-					  (json_int_t)entry->def->memory, "vcpus",
-					  (int)entry->def->vcpus, "autostart",
-					  entry->def->autostart));
+		json_object_update_new(object,
+				       json_pack("{s:s s:I s:i s:b}", "uuid", entry->def->uuid,
+						 "memory", (json_int_t)entry->def->memory, "vcpus",
+						 (int)entry->def->vcpus, "autostart",
+						 entry->def->autostart));
 	if (owner->epoch)
-		json_object_update_new(
-			object, json_pack("{s:s s:b s:I s:s s:s}", "owner", owner->host, "here",
-					  entry->here, "epoch", (json_int_t)owner->epoch, "site",
-					  owner->site, "nic", owner->nic));
+		json_object_update_new(object, json_pack("{s:s s:b s:I s:s s:s}", "owner",
+							 owner->host, "here", entry->here, "epoch",
+							 (json_int_t)owner->epoch, "site",
+							 owner->site, "nic", owner->nic));
 	if (entry->problem)
 		json_object_set_new(object, "problem", json_string(entry->problem));
 	return object;

@@ -22,7 +22,8 @@ static const char help[] =
 	"addresses, for which it waits up to two minutes.\n"
 	"\n"
 	"  --no-wait    don't wait for the agent: a process in the background does\n"
-	"  --autostart  all VMs that this host owns, whose definition says so, and that don't run yet\n";
+	"  --autostart  all VMs that this host owns, whose definition says so, and that don't run "
+	"yet\n";
 
 #define AGENT_LIMIT_NS (120 * NS_PER_SEC)
 
@@ -116,8 +117,8 @@ static int order_addresses(const struct start *start, struct error **err)
 	return 0;
 }
 
-/* In a child that nobody waits for; it keeps the VM's lock until it has an answer. */
-static int order_addresses_later(struct start *start, struct error **err)
+/* In a child that nobody waits for. */
+static int order_addresses_later(const struct start *start, struct error **err)
 {
 	auto_error why = NULL;
 	char path[PATH_MAX];
@@ -136,11 +137,19 @@ static int order_addresses_later(struct start *start, struct error **err)
 		dup2(log, 0);
 		dup2(log, 1);
 		dup2(log, 2);
-		hv_close(start->vm); /* others may want its monitor */
 		_exit(order_addresses(start, &why) < 0 ? cmd_fail(why) : CMD_DONE);
 	}
 	close(log);
 	return child < 0 ? error_errno(err, "fork") : 0;
+}
+
+/* The lock and the hypervisor's ear. */
+static void give_back(struct start *start)
+{
+	hv_close(start->vm);
+	start->vm = NULL;
+	close(start->lock);
+	start->lock = -1;
 }
 
 static int start_one(const char *name, const struct fleet *fleet, bool wait)
@@ -150,6 +159,8 @@ static int start_one(const char *name, const struct fleet *fleet, bool wait)
 
 	if (prepare(&start, name, fleet, &err) < 0 || run_vm(&start, &err) < 0)
 		return cmd_fail(err);
+	/* It runs. While the agent is awaited others may stop or move it. */
+	give_back(&start);
 	if ((wait ? order_addresses(&start, &err) : order_addresses_later(&start, &err)) < 0)
 		return cmd_fail(err);
 	printf("VM %s runs, vNIC %s\n", name, start.def->nics[start.nic].name);

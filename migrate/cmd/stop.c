@@ -52,7 +52,8 @@ int cmd_stop(int argc, char **argv)
 		else if (option != 't')
 			return CMD_USAGE;
 		else if (!value_duration(optarg, &limit_ns)) {
-			cmd_complain("--timeout: found \"%s\", expected " DURATION_EXPECTED, optarg);
+			cmd_complain("--timeout: found \"%s\", expected " DURATION_EXPECTED,
+				     optarg);
 			return CMD_USAGE;
 		}
 	}

@@ -161,8 +161,9 @@ static int check_host(const struct fleet *fleet, const struct yaml_node *node,
 		const char *path = host->addresses[i].path;
 
 		if (!fleet_path(fleet, path))
-			return yaml_key_error(err, yaml_get(addresses, path),
-					      "found an unknown path, expected one of those in paths");
+			return yaml_key_error(
+				err, yaml_get(addresses, path),
+				"found an unknown path, expected one of those in paths");
 	}
 	return 0;
 }
@@ -180,7 +181,8 @@ static int check_site(const struct fleet *fleet, const struct yaml_node *node,
 					  "found \"%s\", expected a host that hosts describes",
 					  site->hosts[i]);
 		if (strcmp(host->site, site->name) != 0)
-			return yaml_error(err, entry, "found \"%s\", which is at site %s, expected "
+			return yaml_error(err, entry,
+					  "found \"%s\", which is at site %s, expected "
 					  "hosts whose site is %s",
 					  host->name, host->site, site->name);
 	}

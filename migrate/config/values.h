@@ -11,12 +11,12 @@
  */
 
 /* Names of VMs, hosts, sites, paths, disks and NICs: [a-z0-9-]{1,32}, not beginning with '-'. */
-#define NAME_SIZE 33
+#define NAME_SIZE     33
 #define NAME_EXPECTED "1 to 32 characters of a-z, 0-9 and -"
 bool value_name(const char *text, void *into); /* char[NAME_SIZE] */
 
 /* A file's name within a folder: [A-Za-z0-9._-]{1,64}, not beginning with a dot or '-'. */
-#define FILE_NAME_SIZE 65
+#define FILE_NAME_SIZE	   65
 #define FILE_NAME_EXPECTED "a plain file name without slash"
 bool value_file_name(const char *text, void *into); /* char[FILE_NAME_SIZE] */
 
@@ -24,12 +24,12 @@ bool value_file_name(const char *text, void *into); /* char[FILE_NAME_SIZE] */
  * A word that is handed to the hypervisor (machine, CPU): [A-Za-z0-9._+-]{1,64}. No comma and no
  * '=', so that it can't bring options of its own.
  */
-#define WORD_SIZE 65
+#define WORD_SIZE     65
 #define WORD_EXPECTED "1 to 64 characters of A-Z, a-z, 0-9, '.', '_', '+' and '-'"
 bool value_word(const char *text, void *into); /* char[WORD_SIZE] */
 
 /* A network device's name as the kernel takes it, 1 to 15 characters. */
-#define DEVICE_NAME_SIZE 16
+#define DEVICE_NAME_SIZE     16
 #define DEVICE_NAME_EXPECTED "a network device's name of at most 15 characters"
 bool value_device(const char *text, void *into); /* char[DEVICE_NAME_SIZE] */
 
@@ -44,7 +44,7 @@ bool value_mac(const char *text, void *into); /* uint8_t[MAC_SIZE] */
 bool value_bool(const char *text, void *into); /* bool */
 
 #define ADDRESS_EXPECTED "an IPv4 or IPv6 address"
-bool value_address(const char *text, void *into);	  /* struct ip_addr, no /prefix */
+bool value_address(const char *text, void *into); /* struct ip_addr, no /prefix */
 #define ADDRESS_PREFIX_EXPECTED "an address with its prefix, such as 10.80.1.10/24"
 bool value_address_prefix(const char *text, void *into); /* struct ip_addr, /prefix required */
 

@@ -22,7 +22,10 @@
 #define VM_NICS_MOST  8
 #define VM_HOP_NICS   2 /* a hop goes from one vNIC to another */
 
-enum vm_accel { VM_ACCEL_KVM, VM_ACCEL_TCG };
+enum vm_accel {
+	VM_ACCEL_KVM,
+	VM_ACCEL_TCG
+};
 
 struct vm_disk {
 	char name[NAME_SIZE];

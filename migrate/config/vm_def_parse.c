@@ -11,18 +11,18 @@
 #include "common/units.h"
 #include "migrate/config/yaml.h"
 
-#define MIB		 (1ULL << 20)
-#define MEMORY_LEAST	 (16 * MIB)
-#define MEMORY_MOST	 (16ULL << 40)
-#define VCPUS_MOST	 512
-#define SITES_MOST	 1024
-#define ADDRESSES_MOST	 8
-#define DEFAULT_HV	 "qemu"
-#define MEMORY_EXPECTED	 "whole MiB from 16M to 16T, such as 256M"
-#define VCPUS_EXPECTED	 "a number from 1 to 512"
-#define MAP_OF_SITES	 "a map from site to its addresses"
-#define FORMAT_EXPECTED	 "raw"
-#define ACCEL_EXPECTED	 "kvm or tcg"
+#define MIB		(1ULL << 20)
+#define MEMORY_LEAST	(16 * MIB)
+#define MEMORY_MOST	(16ULL << 40)
+#define VCPUS_MOST	512
+#define SITES_MOST	1024
+#define ADDRESSES_MOST	8
+#define DEFAULT_HV	"qemu"
+#define MEMORY_EXPECTED "whole MiB from 16M to 16T, such as 256M"
+#define VCPUS_EXPECTED	"a number from 1 to 512"
+#define MAP_OF_SITES	"a map from site to its addresses"
+#define FORMAT_EXPECTED "raw"
+#define ACCEL_EXPECTED	"kvm or tcg"
 
 static bool value_accel(const char *text, void *into)
 {

@@ -13,7 +13,11 @@
  * The text may come from another host and is not trusted: its size, depth and number of nodes are
  * bounded, keys are unique scalars, and anchors, aliases, tags and second documents are refused.
  */
-enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
+enum yaml_kind {
+	YAML_SCALAR,
+	YAML_LIST,
+	YAML_MAP
+};
 
 struct yaml;	  /* a document; owns its nodes */
 struct yaml_node; /* lives as long as its document */
@@ -79,13 +83,19 @@ struct yaml_field {
 
 /* Rows of such a table, for member M of struct T. */
 #define YAML_VALUE(T, M, KEY, READ, EXPECTED)                                                      \
-	{.key = KEY, .expected = EXPECTED, .offset = offsetof(T, M), .scalar = READ}
+	{                                                                                          \
+		.key = KEY, .expected = EXPECTED, .offset = offsetof(T, M), .scalar = READ         \
+	}
 #define YAML_OPTIONAL(T, M, KEY, READ, EXPECTED)                                                   \
-	{.key = KEY, .expected = EXPECTED, .offset = offsetof(T, M), .scalar = READ,               \
-	 .optional = true}
+	{                                                                                          \
+		.key = KEY, .expected = EXPECTED, .offset = offsetof(T, M), .scalar = READ,        \
+		.optional = true                                                                   \
+	}
 #define YAML_ITEMS(T, M, COUNT, KEY, ITEMS, EXPECTED)                                              \
-	{.key = KEY, .expected = EXPECTED, .offset = offsetof(T, M),                               \
-	 .count_offset = offsetof(T, COUNT), .items = &ITEMS}
+	{                                                                                          \
+		.key = KEY, .expected = EXPECTED, .offset = offsetof(T, M),                        \
+		.count_offset = offsetof(T, COUNT), .items = &ITEMS                                \
+	}
 
 /*
  * Reads a map into a struct by its fields. A key that is not among them is an error which names

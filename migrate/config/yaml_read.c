@@ -9,7 +9,8 @@
 
 #include "common/cleanup.h"
 
-#define WORD_MOST 64 /* longer ones are not compared */
+#define FIELDS_MOST 32 /* of one map, that a message names */
+#define WORD_MOST   64 /* longer ones are not compared */
 
 /* The edit distance of Levenshtein, one row at a time. */
 static size_t distance(const char *a, const char *b)
@@ -88,16 +89,19 @@ int yaml_unexpected(struct error **err, const struct yaml_node *node, const char
 static int unknown_key(const struct yaml_node *node, const struct yaml_field *fields, size_t count,
 		       struct error **err)
 {
-	const char *keys[count];
+	const char *keys[FIELDS_MOST] = {0};
 	const char *nearest;
 	char text[256] = "";
 	size_t used = 0;
 
+	if (count > FIELDS_MOST)
+		count = FIELDS_MOST;
 	for (size_t i = 0; i < count; i++)
 		keys[i] = fields[i].key;
 	nearest = yaml_nearest(yaml_key(node), keys, count);
 	if (nearest)
-		return yaml_key_error(err, node, "found an unknown key, expected perhaps %s", nearest);
+		return yaml_key_error(err, node, "found an unknown key, expected perhaps %s",
+				      nearest);
 	for (size_t i = 0; i < count && used < sizeof(text); i++)
 		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i ? ", " : "",
 					 keys[i]);
@@ -158,8 +162,8 @@ int yaml_read_map(const struct yaml_node *map, const struct yaml_field *fields, 
 		const struct yaml_node *node = yaml_get(map, fields[i].key);
 
 		if (!node && !fields[i].optional)
-			return yaml_missing(err, map, fields[i].key,
-					    "found nothing, expected %s", fields[i].expected);
+			return yaml_missing(err, map, fields[i].key, "found nothing, expected %s",
+					    fields[i].expected);
 		if (node && read_field(node, &fields[i], into, err) < 0)
 			return -1;
 	}

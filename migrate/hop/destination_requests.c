@@ -13,6 +13,7 @@
 #include "migrate/hop/journal.h"
 #include "migrate/transport/local.h"
 #include "migrate/vm/vm_store.h"
+#include "netswitch/garp.h"
 #include "netswitch/tap.h"
 
 #define LOG_MODULE "destination"
@@ -154,6 +155,23 @@ int destination_prepare(struct destination *d, const json_t *request, struct err
 	return fault_point("prepared", err);
 }
 
+/*
+ * The guest remembers its old gateway's MAC, which nobody has on this side of the tunnel: it is told
+ * that the gateway is at the tap from now on.
+ */
+static void introduce_gateway(const struct destination *d)
+{
+	const struct vm_site *old = hop_old_site(d->env.facts);
+
+	for (size_t i = 0; i < old->address_count; i++) {
+		auto_error why = NULL;
+
+		if (old->addresses[i].gateway.family != 0 &&
+		    garp_send(d->env.old_tap, &old->addresses[i].gateway, NULL, &why) < 0)
+			log_warn("%s", error_text(why));
+	}
+}
+
 int destination_accept(struct destination *d, struct error **err)
 {
 	struct owner owner = hop_owner_accepted(d->env.facts);
@@ -166,6 +184,7 @@ int destination_accept(struct destination *d, struct error **err)
 	ctl_decided(d->ctl, hop_state_name(HOP_ACCEPTED));
 	if (owner_write(d->env.facts->vm->name, &owner, err) < 0 || hv_resume(d->env.vm, err) < 0)
 		return -1;
+	introduce_gateway(d);
 	log_info("the VM runs here");
 	return fault_point("accepted", err);
 }

@@ -217,14 +217,14 @@ static int start_mirror(struct source *s, size_t i, struct error **err)
 int source_disk(struct source *s, struct error **err)
 {
 	size_t n = s->env.facts->vm->disk_count;
-	size_t ready = 0;
+	size_t converged = 0;
 
 	for (size_t i = 0; i < n; i++)
 		if (start_mirror(s, i, err) < 0)
 			return -1;
-	while (ready < n) {
+	while (converged < n) {
 		s->progress.done = s->progress.total = 0;
-		ready = 0;
+		converged = 0;
 		for (size_t i = 0; i < n; i++) {
 			struct hv_mirror mirror;
 
@@ -232,13 +232,13 @@ int source_disk(struct source *s, struct error **err)
 				return -1;
 			s->progress.done += mirror.done;
 			s->progress.total += mirror.total;
-			ready += mirror.ready;
+			converged += mirror.converged;
 		}
 		if (source_tick(s, err) < 0)
 			return -1;
 		if (s->progress.done > 0 && fault_point("disk-copy", err) < 0)
 			return -1;
-		if (ready < n)
+		if (converged < n)
 			clock_sleep_ms(50);
 	}
 	report_set(s->report, "disk_bytes", json_integer((json_int_t)s->progress.done));

@@ -61,51 +61,41 @@ static int missing(const struct hv_vm *vm, const char *what, struct error **err)
 	return error_set(err, ENOTSUP, "hypervisor %s can't do %s", vm->ops->name, what);
 }
 
-/* hv_NAME(vm, PARAMETERS, err) calls the driver's NAME, and says which VM it was on failure. */
-#define DISPATCH(NAME, PARAMETERS, ARGUMENTS)                                                      \
-	int hv_##NAME PARAMETERS                                                                   \
+/* hv_NAME(vm, ..., err) calls the driver's NAME, and says which VM it was on failure. */
+#define CALL(NAME, ...)                                                                            \
 	{                                                                                          \
 		if (!vm->ops->NAME)                                                                \
 			return missing(vm, #NAME, err);                                            \
-		if (vm->ops->NAME ARGUMENTS < 0)                                                   \
-			return error_wrap(err, "VM %s", vm->def->name);                            \
-		return 0;                                                                          \
+		return vm->ops->NAME(vm, __VA_ARGS__) < 0                                          \
+			       ? error_wrap(err, "VM %s", vm->def->name)                           \
+			       : 0;                                                                \
 	}
+#define DISPATCH(NAME) int hv_##NAME(struct hv_vm *vm, struct error **err) CALL(NAME, err)
+#define DISPATCH1(NAME, T1, A1)                                                                    \
+	int hv_##NAME(struct hv_vm *vm, T1 A1, struct error **err) CALL(NAME, A1, err)
+#define DISPATCH2(NAME, T1, A1, T2, A2)                                                            \
+	int hv_##NAME(struct hv_vm *vm, T1 A1, T2 A2, struct error **err) CALL(NAME, A1, A2, err)
 
-DISPATCH(start, (struct hv_vm *vm, struct error **err), (vm, err))
-DISPATCH(start_incoming, (struct hv_vm *vm, struct error **err), (vm, err))
-DISPATCH(shut_down, (struct hv_vm *vm, int64_t deadline_ns, struct error **err),
-	 (vm, deadline_ns, err))
-DISPATCH(kill, (struct hv_vm *vm, struct error **err), (vm, err))
-DISPATCH(state, (struct hv_vm *vm, enum hv_state *state, struct error **err), (vm, state, err))
-DISPATCH(pause, (struct hv_vm *vm, struct error **err), (vm, err))
-DISPATCH(resume, (struct hv_vm *vm, struct error **err), (vm, err))
-DISPATCH(revive, (struct hv_vm *vm, struct error **err), (vm, err))
-DISPATCH(export_start, (struct hv_vm *vm, const char *path, struct error **err), (vm, path, err))
-DISPATCH(export_stop, (struct hv_vm *vm, struct error **err), (vm, err))
-DISPATCH(mirror_start, (struct hv_vm *vm, size_t disk, const char *path, struct error **err),
-	 (vm, disk, path, err))
-DISPATCH(mirror_progress,
-	 (struct hv_vm *vm, size_t disk, struct hv_mirror *mirror, struct error **err),
-	 (vm, disk, mirror, err))
-DISPATCH(mirror_finish, (struct hv_vm *vm, size_t disk, int64_t deadline_ns, struct error **err),
-	 (vm, disk, deadline_ns, err))
-DISPATCH(mirror_abort, (struct hv_vm *vm, size_t disk, struct error **err), (vm, disk, err))
-DISPATCH(memory_listen, (struct hv_vm *vm, const char *path, struct error **err), (vm, path, err))
-DISPATCH(memory_wait_loaded, (struct hv_vm *vm, int64_t deadline_ns, struct error **err),
-	 (vm, deadline_ns, err))
-DISPATCH(memory_start,
-	 (struct hv_vm *vm, const char *path, const struct hv_memory_limits *limits,
-	  struct error **err),
-	 (vm, path, limits, err))
-DISPATCH(memory_set_limits,
-	 (struct hv_vm *vm, const struct hv_memory_limits *limits, struct error **err),
-	 (vm, limits, err))
-DISPATCH(memory_progress, (struct hv_vm *vm, struct hv_memory *memory, struct error **err),
-	 (vm, memory, err))
-DISPATCH(memory_wait_paused, (struct hv_vm *vm, int64_t deadline_ns, struct error **err),
-	 (vm, deadline_ns, err))
-DISPATCH(memory_continue, (struct hv_vm *vm, struct error **err), (vm, err))
-DISPATCH(memory_wait_sent, (struct hv_vm *vm, int64_t deadline_ns, struct error **err),
-	 (vm, deadline_ns, err))
-DISPATCH(memory_cancel, (struct hv_vm *vm, struct error **err), (vm, err))
+DISPATCH(start)
+DISPATCH(start_incoming)
+DISPATCH1(shut_down, int64_t, deadline_ns)
+DISPATCH(kill)
+DISPATCH1(state, enum hv_state *, state)
+DISPATCH(pause)
+DISPATCH(resume)
+DISPATCH(revive)
+DISPATCH1(export_start, const char *, socket_path)
+DISPATCH(export_stop)
+DISPATCH2(mirror_start, size_t, disk, const char *, socket_path)
+DISPATCH2(mirror_progress, size_t, disk, struct hv_mirror *, mirror)
+DISPATCH2(mirror_finish, size_t, disk, int64_t, deadline_ns)
+DISPATCH1(mirror_abort, size_t, disk)
+DISPATCH1(memory_listen, const char *, socket_path)
+DISPATCH1(memory_wait_loaded, int64_t, deadline_ns)
+DISPATCH2(memory_start, const char *, socket_path, const struct hv_memory_limits *, limits)
+DISPATCH1(memory_set_limits, const struct hv_memory_limits *, limits)
+DISPATCH1(memory_progress, struct hv_memory *, memory)
+DISPATCH1(memory_wait_paused, int64_t, deadline_ns)
+DISPATCH(memory_continue)
+DISPATCH1(memory_wait_sent, int64_t, deadline_ns)
+DISPATCH(memory_cancel)

@@ -17,13 +17,12 @@
  *
  *     source                                       destination
  *                                                  hv_start_incoming, hv_export_start
- *     hv_mirror_start a disk, hv_mirror_progress until ready
+ *     hv_mirror_start a disk, hv_mirror_progress until converged
  *                                                  hv_memory_listen
  *     hv_memory_start, hv_memory_progress
  *     hv_memory_wait_paused   (VM paused from here on)
  *     hv_mirror_finish a disk
- *                                                  hv_export_stop
- *     hv_memory_continue, hv_memory_wait_sent      hv_memory_wait_loaded
+ *     hv_memory_continue, hv_memory_wait_sent      hv_memory_wait_loaded, hv_export_stop
  *     hv_kill                                      hv_resume
  *
  *     at any point before hv_resume: hv_revive     hv_kill
@@ -71,7 +70,8 @@ int hv_resume(struct hv_vm *vm, struct error **err);
 /*
  * Source: brings it back to HV_RUNNING from whatever an interrupted hop left: memory being sent,
  * paused, sent, or failed; mirrors in any state. Afterwards no mirror is left and its disks
- * are its own again. Idempotent. The caller has made sure that the VM runs nowhere else.
+ * are its own again. Idempotent. The caller has made sure that the VM runs nowhere else, and has
+ * closed its ends of the hop's sockets (or died): else a stalled write can hold the hypervisor.
  */
 int hv_revive(struct hv_vm *vm, struct error **err);
 
@@ -85,7 +85,7 @@ int hv_export_stop(struct hv_vm *vm, struct error **err);
 
 struct hv_mirror {
 	uint64_t done, total; /* bytes; total grows while the guest writes */
-	bool ready;	      /* everything was copied once; writes follow */
+	bool converged;	      /* so little is left that it can be sent while the VM is paused */
 };
 
 /* Source: copies the disk (index in the definition) into the export behind the socket. */
@@ -108,7 +108,7 @@ int hv_mirror_abort(struct hv_vm *vm, size_t disk, struct error **err);
 /* Destination: takes the stream from the Unix socket, which appears at once. */
 int hv_memory_listen(struct hv_vm *vm, const char *socket_path, struct error **err);
 
-/* Waits until all of it is loaded: then HV_PAUSED, with its disks ready for use. */
+/* Waits until all of it is loaded: then HV_PAUSED. Its disks are taken over at hv_resume. */
 int hv_memory_wait_loaded(struct hv_vm *vm, int64_t deadline_ns, struct error **err);
 
 struct hv_memory_limits {

@@ -131,18 +131,19 @@ int qemu_wait_change(struct hv_vm *vm, int64_t deadline_ns, struct error **err)
 	return error_propagate(err, why);
 }
 
-/* The connections that a hop makes, not those of consoles and channels. */
-static bool is_of_hop(const json_t *instance)
+/* Only connections that a hop makes, not those of consoles and channels. node NULL: all of these.
+ */
+static bool is_chosen(const json_t *instance, const char *node)
 {
 	const char *type = json_string_value(json_object_get(instance, "type"));
-	const char *node = json_string_value(json_object_get(instance, "node-name"));
+	const char *its = json_string_value(json_object_get(instance, "node-name"));
 
-	if (!type)
-		return false;
-	return strcmp(type, "migration") == 0 || (strcmp(type, "block-node") == 0 && node);
+	if (type && strcmp(type, "block-node") == 0)
+		return its && (!node || strcmp(its, node) == 0);
+	return type && !node && strcmp(type, "migration") == 0;
 }
 
-int qemu_break_off(struct hv_vm *vm, struct error **err)
+int qemu_break_off(struct hv_vm *vm, const char *node, struct error **err)
 {
 	int64_t deadline = clock_ns() + GREETING_LIMIT_NS;
 	struct qmp *qmp = monitor(vm, err);
@@ -157,8 +158,8 @@ int qemu_break_off(struct hv_vm *vm, struct error **err)
 	known = qmp_command_urgent(qmp, "query-yank", NULL, deadline, err);
 	if (!known)
 		return -1;
-	json_array_foreach(known, i, instance)
-		if (is_of_hop(instance))
+	json_array_foreach (known, i, instance)
+		if (is_chosen(instance, node))
 			json_array_append(chosen, instance);
 	if (json_array_size(chosen) == 0)
 		return 0;

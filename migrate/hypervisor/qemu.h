@@ -28,11 +28,15 @@ json_t *qemu_ask_until(struct hv_vm *vm, const char *command, json_t *arguments,
 int qemu_command(struct hv_vm *vm, const char *command, json_t *arguments, struct error **err);
 
 /*
- * Breaks off the connections of a hop (memory and NBD), however QEMU hangs on them: what waits for
- * them fails then. Needs a monitor that was connected before QEMU began to hang. Nothing to break
- * is no error.
+ * Breaks off the connection of an NBD node, or all connections of a hop (node NULL: memory and
+ * NBD), however QEMU hangs on them: what waits for them fails then. Needs a monitor that was
+ * connected before QEMU began to hang. Nothing to break is no error.
+ *
+ * Limit: a write to an NBD node that fills its Unix socket stalls on, until the other end reads or
+ * is closed: the kernel does not call a full Unix socket writable because it was shut down, and
+ * QEMU waits for that.
  */
-int qemu_break_off(struct hv_vm *vm, struct error **err);
+int qemu_break_off(struct hv_vm *vm, const char *node, struct error **err);
 
 /* qmp_forget_events and qmp_wait_change on the monitor. */
 void qemu_forget_events(struct hv_vm *vm);

@@ -103,7 +103,8 @@ static void add_machine(struct args *args, const struct vm_def *def)
 	add(args, "-uuid", "%s", def->uuid);
 	add(args, "-nodefaults", NULL);
 	add(args, "-no-user-config", NULL);
-	add(args, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+	add(args, "-sandbox",
+	    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	add(args, "-machine", "%s,usb=off", def->machine);
 	add(args, "-accel", def->accel == VM_ACCEL_KVM ? "kvm" : "tcg,thread=multi");
 	add(args, "-cpu", "%s", def->cpu);
@@ -171,8 +172,9 @@ static void add_nic(struct args *args, const struct vm_def *def, size_t i)
 
 	add(args, "-netdev", "tap,id=nic%zu-tap,ifname=%s,script=no,downscript=no,vhost=off", i,
 	    vm_def_tap(def, i, tap));
-	add(args, "-device", "virtio-net-pci,id=nic%zu,netdev=nic%zu-tap,mac=%s,addr=%#zx,romfile=",
-	    i, i, mac_format(def->nics[i].mac, mac), SLOT_NIC + i);
+	add(args, "-device",
+	    "virtio-net-pci,id=nic%zu,netdev=nic%zu-tap,mac=%s,addr=%#zx,romfile=", i, i,
+	    mac_format(def->nics[i].mac, mac), SLOT_NIC + i);
 }
 
 static int add_process(struct args *args, const struct vm_def *def, bool incoming,

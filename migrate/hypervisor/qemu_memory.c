@@ -10,7 +10,8 @@
  *     none -> setup -> active -> pre-switchover -> device -> completed
  *               \________\____________\______________\----> failed, cancelled
  *
- * Know: with a downtime limit of 0 QEMU 7.2 goes to the pause after one round. A migration that
+ * Know: with a downtime limit of 0 QEMU 7.2 goes to the pause after one round, so 1 ms is the least
+ * that is set; an idle guest may get there after one round even so. A migration that
  * was cancelled or failed lets the guest run on if it ran before; a completed one leaves it in
  * "postmigrate" with its disks inactive, from which `cont` takes it back. From pre-switchover's end
  * on QEMU holds its big lock while it sends: the monitor is deaf for as long as nobody reads.
@@ -26,13 +27,14 @@
 #include "common/clock.h"
 #include "common/jsonl.h"
 
-#define CANCEL_LIMIT_NS (30 * NS_PER_SEC)
+#define CANCEL_LIMIT_NS	  (30 * NS_PER_SEC)
 #define PROGRESS_LIMIT_NS (10 * NS_PER_SEC)
-#define MOST_BANDWIDTH	(100LL << 30) /* bytes/s: none */
+#define CONTINUE_LIMIT_NS (2 * NS_PER_SEC)
+#define MOST_BANDWIDTH	  (100LL << 30) /* bytes/s: none */
 
 /* What both ends switch on; everything else is switched off. */
 static const char *const capabilities_on[] = {"return-path", "pause-before-switchover", "events",
-						"late-block-activate"};
+					      "late-block-activate"};
 
 /* MigrationStatus of QEMU's qapi/migration.json. Those of postcopy and COLO can't occur. */
 static const struct {
@@ -69,13 +71,13 @@ static int set_capabilities(struct hv_vm *vm, struct error **err)
 
 	if (!known)
 		return -1;
-	json_array_foreach(known, i, entry) {
+	json_array_foreach (known, i, entry) {
 		const char *name = json_string_value(json_object_get(entry, "capability"));
 		bool on = json_is_true(json_object_get(entry, "state"));
 
 		if (name && wanted(name) != on)
-			json_array_append_new(list, json_pack("{s:s s:b}", "capability", name,
-							      "state", !on));
+			json_array_append_new(
+				list, json_pack("{s:s s:b}", "capability", name, "state", !on));
 	}
 	if (json_array_size(list) == 0)
 		return 0;
@@ -98,13 +100,15 @@ int qemu_memory_listen(struct hv_vm *vm, const char *socket_path, struct error *
 int qemu_memory_set_limits(struct hv_vm *vm, const struct hv_memory_limits *limits,
 			   struct error **err)
 {
-	json_int_t bandwidth =
-		limits->bandwidth ? (json_int_t)limits->bandwidth : (json_int_t)MOST_BANDWIDTH;
+	json_int_t bandwidth = limits->bandwidth ? (json_int_t)limits->bandwidth : MOST_BANDWIDTH;
+	json_int_t downtime = limits->downtime_ns / NS_PER_MS;
 
-	return qemu_command(vm, "migrate-set-parameters",
-			    json_pack("{s:I s:I}", "max-bandwidth", bandwidth, "downtime-limit",
-				      (json_int_t)(limits->downtime_ns / NS_PER_MS)),
-			    err);
+	if (downtime < 1)
+		downtime = 1;
+	return qemu_command(
+		vm, "migrate-set-parameters",
+		json_pack("{s:I s:I}", "max-bandwidth", bandwidth, "downtime-limit", downtime),
+		err);
 }
 
 int qemu_memory_start(struct hv_vm *vm, const char *socket_path,
@@ -163,7 +167,9 @@ static int ask_progress(struct hv_vm *vm, struct hv_memory *memory, int64_t dead
 		downtime = number(answer, "expected-downtime");
 	memory->downtime_ns = (int64_t)downtime * NS_PER_MS;
 	snprintf(memory->failure, sizeof(memory->failure), "%s",
-		 why ? why : memory->phase == HV_MEMORY_FAILED ? "QEMU gave no reason" : "");
+		 why				     ? why
+		 : memory->phase == HV_MEMORY_FAILED ? "QEMU gave no reason"
+						     : "");
 	return 0;
 }
 
@@ -203,10 +209,21 @@ int qemu_memory_wait_paused(struct hv_vm *vm, int64_t deadline_ns, struct error 
 	return wait_phase(vm, 1u << HV_MEMORY_PAUSED, deadline_ns, &memory, err);
 }
 
+/* QEMU may begin to hang in the last round before it answers: what came of it shows in its phase.
+ */
 int qemu_memory_continue(struct hv_vm *vm, struct error **err)
 {
-	return qemu_command(vm, "migrate-continue", json_pack("{s:s}", "state", "pre-switchover"),
-			    err);
+	struct error *why = NULL;
+	auto_json answer = qemu_ask_until(vm, "migrate-continue",
+					  json_pack("{s:s}", "state", "pre-switchover"),
+					  clock_ns() + CONTINUE_LIMIT_NS, &why);
+
+	if (answer)
+		return 0;
+	if (why->code != ETIMEDOUT)
+		return error_propagate(err, why);
+	error_free(why);
+	return 0;
 }
 
 int qemu_memory_wait_sent(struct hv_vm *vm, int64_t deadline_ns, struct error **err)
@@ -245,7 +262,8 @@ int qemu_memory_wait_loaded(struct hv_vm *vm, int64_t deadline_ns, struct error 
 	/* "none": nobody has connected yet. */
 	while (state == HV_INCOMING) {
 		qemu_forget_events(vm);
-		if (ask_progress(vm, &memory, deadline_ns, &why) < 0 || qemu_state(vm, &state, &why) < 0)
+		if (ask_progress(vm, &memory, deadline_ns, &why) < 0 ||
+		    qemu_state(vm, &state, &why) < 0)
 			break;
 		if (memory.phase == HV_MEMORY_FAILED) {
 			error_set(&why, EREMOTEIO, "%s", memory.failure);

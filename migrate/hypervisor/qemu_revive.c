@@ -26,7 +26,7 @@ int qemu_revive(struct hv_vm *vm, struct error **err)
 	auto_error unbroken = NULL;
 	enum hv_state state;
 
-	if (qemu_alive(vm) && qemu_break_off(vm, &unbroken) < 0)
+	if (qemu_alive(vm) && qemu_break_off(vm, NULL, &unbroken) < 0)
 		log_warn("VM %s: %s; going on without", vm->def->name, error_text(unbroken));
 	if (qemu_state(vm, &state, err) < 0)
 		return -1;

@@ -35,12 +35,12 @@
 #include "common/log.h"
 #include "migrate/vm/vm_store.h"
 
-#define START_LIMIT_NS	  (60 * NS_PER_SEC)
-#define START_LOOK_MS	  10
-#define QUIT_LIMIT_NS	  (5 * NS_PER_SEC)
-#define KILL_LIMIT_NS	  (10 * NS_PER_SEC)
-#define LAST_WORDS_MOST	  4096
-#define PID_MOST	  4194304 /* the kernel's own limit */
+#define START_LIMIT_NS	(60 * NS_PER_SEC)
+#define START_LOOK_MS	10
+#define QUIT_LIMIT_NS	(5 * NS_PER_SEC)
+#define KILL_LIMIT_NS	(10 * NS_PER_SEC)
+#define LAST_WORDS_MOST 4096
+#define PID_MOST	4194304 /* the kernel's own limit */
 
 /* The pid in QEMU's pid file while QEMU holds its lock; 0: it does not run. */
 static pid_t locked_pid(const struct hv_vm *vm)
@@ -97,7 +97,8 @@ static bool wait_end(int pidfd, int64_t deadline_ns)
 	}
 }
 
-/* Of "TIME qemu-system-x86_64: -blockdev {...}: Could not open ...", what the reader needs: the end. */
+/* Of "TIME qemu-system-x86_64: -blockdev {...}: Could not open ...", what the reader needs: the
+ * end. */
 static const char *essence(const char *line, size_t most)
 {
 	const char *program = strstr(line, "qemu-system-");

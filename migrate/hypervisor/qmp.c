@@ -58,7 +58,7 @@ static bool has_word(const json_t *list, const char *word)
 	const json_t *entry;
 	size_t i;
 
-	json_array_foreach(list, i, entry)
+	json_array_foreach (list, i, entry)
 		if (json_is_string(entry) && strcmp(json_string_value(entry), word) == 0)
 			return true;
 	return false;

@@ -83,9 +83,9 @@ int copy_image(const char *from, const char *to, struct error **err)
 	if (in < 0 || fstat(in, &st) < 0)
 		return error_errno(err, "%s", from);
 	if (!S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size % 512 != 0)
-		return error_set(err, EINVAL,
-				 "%s: expected a raw image, a plain file of a multiple of 512 bytes",
-				 from);
+		return error_set(
+			err, EINVAL,
+			"%s: expected a raw image, a plain file of a multiple of 512 bytes", from);
 	out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (out < 0)
 		return error_errno(err, "%s", to);

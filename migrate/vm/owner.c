@@ -38,7 +38,8 @@ static int parse(const char *text, size_t size, struct owner *owner, struct erro
 	if (!json_is_object(object))
 		return error_set(err, EINVAL, "found %s, expected a JSON object",
 				 object ? "another type" : why.text);
-	if (json_get_int(object, "edgehop-owner", OWNER_VERSION, OWNER_VERSION, &version, err) < 0 ||
+	if (json_get_int(object, "edgehop-owner", OWNER_VERSION, OWNER_VERSION, &version, err) <
+		    0 ||
 	    json_get_int(object, "epoch", 1, INT64_MAX, &epoch, err) < 0 ||
 	    get_checked(object, "vm", value_uuid, o.vm, err) < 0 ||
 	    get_checked(object, "owner", value_uuid, o.host, err) < 0 ||

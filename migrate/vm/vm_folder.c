@@ -115,8 +115,9 @@ int vm_store_define(const struct vm_def *def, const char *const *images, const c
 	    uuid_of_host(owner.host, err) < 0)
 		return -1;
 	if (access(folder, F_OK) == 0)
-		return error_set(err, EEXIST, "VM %s is defined already, in %s; nothing was changed",
-				 def->name, folder);
+		return error_set(err, EEXIST,
+				 "VM %s is defined already, in %s; nothing was changed", def->name,
+				 folder);
 	strcpy(owner.vm, def->uuid);
 	strcpy(owner.nic, def->nics[0].name);
 	if (!value_name(site, owner.site))
@@ -195,10 +196,11 @@ static int check_replaceable(const struct vm_def *def, const struct owner *owner
 				 "VM %s: the folder here is that of another VM (UUID %s, not %s)",
 				 def->name, stored.vm, def->uuid);
 	if (stored.epoch > owner->epoch)
-		return error_set(err, ESTALE,
-				 "VM %s: ownership of epoch %llu is known here, the source has %llu",
-				 def->name, (unsigned long long)stored.epoch,
-				 (unsigned long long)owner->epoch);
+		return error_set(
+			err, ESTALE,
+			"VM %s: ownership of epoch %llu is known here, the source has %llu",
+			def->name, (unsigned long long)stored.epoch,
+			(unsigned long long)owner->epoch);
 	return 0;
 }
 

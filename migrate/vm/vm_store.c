@@ -51,8 +51,8 @@ static int is_defined(const struct dirent *entry)
 {
 	char path[PATH_MAX], name[NAME_SIZE];
 
-	return value_name(entry->d_name, name) &&
-	       vm_store_path(path, name, "vm.yaml", NULL) == 0 && access(path, F_OK) == 0;
+	return value_name(entry->d_name, name) && vm_store_path(path, name, "vm.yaml", NULL) == 0 &&
+	       access(path, F_OK) == 0;
 }
 
 int vm_store_list(char ***names, size_t *count, struct error **err)
@@ -119,17 +119,6 @@ static int say_holder(const char *vm, int fd, struct error **err)
 			 *pid ? pid : "(unknown)");
 }
 
-static int open_lock(const char *vm, struct error **err)
-{
-	char path[PATH_MAX];
-	int fd;
-
-	if (vm_store_make_run(vm, err) < 0 || vm_store_run_path(path, vm, "lock", err) < 0)
-		return -1;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	return fd < 0 ? error_errno(err, "%s", path) : fd;
-}
-
 /* A few tries: vm_store_busy() holds it for a moment. */
 static int try_lock(int fd)
 {
@@ -143,23 +132,32 @@ static int try_lock(int fd)
 
 int vm_store_lock(const char *vm, struct error **err)
 {
-	auto_close fd = open_lock(vm, err);
-	char pid[16];
+	char path[PATH_MAX], pid[16];
+
+	if (vm_store_make_run(vm, err) < 0 || vm_store_run_path(path, vm, "lock", err) < 0)
+		return -1;
+
+	auto_close fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	if (fd < 0)
-		return -1;
+		return error_errno(err, "%s", path);
 	if (try_lock(fd) < 0)
 		return errno == EWOULDBLOCK ? say_holder(vm, fd, err)
-					    : error_errno(err, "lock of VM %s", vm);
+					    : error_errno(err, "%s", path);
 	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, strlen(pid), 0) < 0)
-		return error_errno(err, "lock of VM %s", vm);
+		return error_errno(err, "%s", path);
 	return steal_fd(&fd);
 }
 
 bool vm_store_busy(const char *vm)
 {
-	auto_close fd = open_lock(vm, NULL);
+	char path[PATH_MAX];
+
+	if (vm_store_run_path(path, vm, "lock", NULL) < 0)
+		return false;
+
+	auto_close fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }

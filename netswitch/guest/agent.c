@@ -77,7 +77,7 @@ static int get_configs(const json_t *order, struct ip_config list[NIC_ADDRESSES]
 	if (!json_is_array(array) || n == 0 || n > NIC_ADDRESSES)
 		return error_set(err, EPROTO, "field addresses: expected a list of 1 to %d",
 				 NIC_ADDRESSES);
-	json_array_foreach(array, i, item) {
+	json_array_foreach (array, i, item) {
 		if (get_config(item, &list[i], err) < 0)
 			return error_wrap(err, "field addresses, entry %zu", i);
 	}
@@ -121,9 +121,9 @@ static int run_hello(const json_t *order, json_t *reply, struct error **err)
 		if (links[i].loopback || memcmp(links[i].mac, no_mac, MAC_SIZE) == 0)
 			continue;
 		json_array_append_new(nics,
-				      json_pack("{s:s,s:b,s:o}", "mac", mac_format(links[i].mac, mac),
-						"up", links[i].up, "addresses",
-						describe_addresses(links[i].name)));
+				      json_pack("{s:s,s:b,s:o}", "mac",
+						mac_format(links[i].mac, mac), "up", links[i].up,
+						"addresses", describe_addresses(links[i].name)));
 	}
 	return 0;
 }
@@ -272,7 +272,8 @@ json_t *agent_answer(struct agent *agent, const json_t *order)
 	}
 	if (agent->order && json_equal(agent->order, order))
 		return json_incref(agent->reply);
-	reply = json_pack("{s:i,s:I,s:b}", "edgehop", VERSION_OF_ORDERS, "id", (json_int_t)id, "ok", 1);
+	reply = json_pack("{s:i,s:I,s:b}", "edgehop", VERSION_OF_ORDERS, "id", (json_int_t)id, "ok",
+			  1);
 	if (!reply)
 		return NULL;
 	if (carry_out(order, reply, &err) < 0) {

@@ -67,8 +67,9 @@ struct seen {
 	uint32_t token, flags;
 };
 
-#define STATES_OPEN    (1 << TCP_ESTABLISHED)
-#define STATES_CLOSING (1 << TCP_FIN_WAIT1 | 1 << TCP_CLOSE_WAIT | 1 << TCP_LAST_ACK | 1 << TCP_CLOSING)
+#define STATES_OPEN (1 << TCP_ESTABLISHED)
+#define STATES_CLOSING                                                                             \
+	(1 << TCP_FIN_WAIT1 | 1 << TCP_CLOSE_WAIT | 1 << TCP_LAST_ACK | 1 << TCP_CLOSING)
 
 static bool is_among(const struct ip_addr *addr, const struct ip_addr *list, size_t count)
 {
@@ -131,7 +132,7 @@ static struct connection *connection_of(struct census *census, uint32_t token)
 	return &census->slots[at];
 }
 
-static void name(struct joins *joins, int family, const struct inet_diag_sockid *id)
+static void add_name(struct joins *joins, int family, const struct inet_diag_sockid *id)
 {
 	struct ip_addr local = ip_from_bytes(family, id->idiag_src);
 	struct ip_addr remote = ip_from_bytes(family, id->idiag_dst);
@@ -140,9 +141,8 @@ static void name(struct joins *joins, int family, const struct inet_diag_sockid 
 
 	if (joins->named == JOINS_NAMED)
 		return;
-	snprintf(joins->waiting[joins->named++], JOINS_NAME_SIZE, form,
-		 ip_format_host(&local, a), ntohs(id->idiag_sport), ip_format_host(&remote, b),
-		 ntohs(id->idiag_dport));
+	snprintf(joins->waiting[joins->named++], JOINS_NAME_SIZE, form, ip_format_host(&local, a),
+		 ntohs(id->idiag_sport), ip_format_host(&remote, b), ntohs(id->idiag_dport));
 }
 
 /* Takes a message of the dump apart. false: none of ours. */
@@ -164,7 +164,7 @@ static bool read_socket(const struct nlmsghdr *header, struct seen *seen)
 	nl_parse_nested(ulp[INET_ULP_INFO_MPTCP], in, MPTCP_SUBFLOW_ATTR_MAX);
 	seen->flags = nl_u32(in[MPTCP_SUBFLOW_ATTR_FLAGS]);
 	seen->token = nl_u32(in[MPTCP_SUBFLOW_ATTR_TOKEN_LOC]);
-	/* A socket that asked for MPTCP and fell back to TCP has the attribute, and no such flag. */
+	/* A socket that asked for MPTCP and fell back to TCP has the attribute without a flag. */
 	seen->mptcp = seen->flags & negotiated;
 	return true;
 }
@@ -212,7 +212,7 @@ static void see_socket(const struct nlmsghdr *header, void *context)
 	} else if (!seen.mptcp && on_old && (!closing || seen.msg->idiag_wqueue > 1)) {
 		/* The queue of a socket that waits for the ACK of its FIN is 1. */
 		census->plain.plain++;
-		name(&census->plain, seen.msg->idiag_family, &seen.msg->id);
+		add_name(&census->plain, seen.msg->idiag_family, &seen.msg->id);
 	}
 }
 
@@ -254,7 +254,7 @@ static void sum_up(const struct census *census, struct joins *joins)
 		if (connection->on_new)
 			joins->joined++;
 		else
-			name(joins, connection->family, &connection->old_id);
+			add_name(joins, connection->family, &connection->old_id);
 	}
 	joins->plain = census->plain.plain;
 	for (size_t i = 0; i < census->plain.named && joins->named < JOINS_NAMED; i++)

@@ -89,7 +89,8 @@ int main(int argc, char **argv)
 	sigaction(SIGTERM, &on_stop, NULL);
 	sigaction(SIGINT, &on_stop, NULL);
 	if (nic_prepare_mptcp(&err) < 0) {
-		log_warn("connections will not survive a hop without the tunnel: %s", error_text(err));
+		log_warn("connections will not survive a hop without the tunnel: %s",
+			 error_text(err));
 		error_free(err);
 		err = NULL;
 	}

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "netswitch/garp.h"
+#include "netswitch/guest/spares.h"
 #include "netswitch/mptcp_pm.h"
 #include "netswitch/rtnl.h"
 #include "netswitch/sysctl.h"
@@ -27,7 +28,9 @@
  * source of new outgoing connections, is that of the newest address. What had its routes in the
  * main table only (an address set by the distribution) gets a table before that changes.
  *
- * The vNIC may be in the same network at both sites; arp_ignore and arp_announce keep each from
+ * A network manager of the distribution must leave both vNICs alone.
+ *
+ * The vNICs may be in the same network at both sites; arp_ignore and arp_announce keep each from
  * answering for the other's address, and rp_filter must not drop what comes by the way it should.
  *
  * Endpoints are `signal` and `subflow`: peers that connected to this guest are told of the address
@@ -38,64 +41,12 @@
  * An address is withdrawn twice: as its endpoint, which reaches the connections that joined it,
  * and as id 0, which reaches those that began on it.
  */
-#define RULE_PRIORITY	  946
-#define TABLE_BASE	  0x65680000U
-#define MPTCP_LIMIT	  8    /* the kernel's maximum; less fails at a later hop */
-#define ADD_ADDR_TIMEOUT  1    /* seconds until 6.1 repeats a lost announcement; its default: 120 */
-#define SILENCE_MS	  1000 /* for peers to take note of a withdrawn address */
-#define ENDPOINT_FLAGS	  (MPTCP_PM_ADDR_FLAG_SIGNAL | MPTCP_PM_ADDR_FLAG_SUBFLOW)
-
-/*
- * Spares. A connection that this guest opened on an address to which the guest returns (A, B, A,
- * B: a VM that follows its users) is counted one endpoint too many by each return, in all kernels
- * up to 6.18, and when the count reaches the number of endpoints makes no subflow any more. So
- * during a hop there are more endpoints: of discard-only addresses (RFC 6666), which no packet
- * ever bears, as they are not ours. Each is worth one return. ENDPOINTS is what the kernel takes;
- * one is left to it, for an endpoint that it makes by itself.
- */
-#define SPARES	  5
-#define ENDPOINTS 8
-
-static struct ip_addr spare_address(size_t number)
-{
-	struct ip_addr addr = {.family = AF_INET6, .bytes = {1}, .prefix = 128};
-
-	memcpy(addr.bytes + 8, "edgehop", 7);
-	addr.bytes[15] = (uint8_t)number;
-	return addr;
-}
-
-/* needed: endpoints that are about to be added. */
-static int add_spares(size_t needed, struct error **err)
-{
-	struct mptcp_endpoint list[MPTCP_PM_MOST];
-	size_t count;
-
-	if (mptcp_pm_list(list, &count, err) < 0)
-		return -1;
-	for (size_t i = 0; i < SPARES && count + needed + 1 < ENDPOINTS; i++, count++) {
-		const struct mptcp_endpoint endpoint = {
-			.address = spare_address(i),
-			.flags = MPTCP_PM_ADDR_FLAG_SUBFLOW,
-		};
-
-		if (mptcp_pm_add(&endpoint, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-static int remove_spares(struct error **err)
-{
-	for (size_t i = 0; i < SPARES; i++) {
-		const struct ip_addr addr = spare_address(i);
-		int id = mptcp_pm_find(&addr, err);
-
-		if (id < 0 || (id > 0 && mptcp_pm_del((uint8_t)id, err) < 0))
-			return -1;
-	}
-	return 0;
-}
+#define RULE_PRIORITY	 946
+#define TABLE_BASE	 0x65680000U
+#define MPTCP_LIMIT	 8    /* the kernel's maximum; less fails at a later hop */
+#define ADD_ADDR_TIMEOUT 1    /* seconds until 6.1 repeats a lost announcement; its default: 120 */
+#define SILENCE_MS	 1000 /* for peers to take note of a withdrawn address */
+#define ENDPOINT_FLAGS	 (MPTCP_PM_ADDR_FLAG_SIGNAL | MPTCP_PM_ADDR_FLAG_SUBFLOW)
 
 static const int families[] = {AF_INET, AF_INET6};
 
@@ -240,7 +191,7 @@ int nic_announce(const uint8_t mac[MAC_SIZE], const struct ip_config *list, size
 	struct rtnl_link link;
 
 	if (rtnl_link_by_mac(mac, &link, err) < 0 || set_addresses(&link, list, n, err) < 0 ||
-	    nic_prepare_mptcp(err) < 0 || add_spares(n, err) < 0)
+	    nic_prepare_mptcp(err) < 0 || spares_add(n, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		struct mptcp_endpoint endpoint = {
@@ -349,8 +300,7 @@ static int clear_link(const struct pair *pair, struct error **err)
 	return rtnl_link_down(pair->old_link.name, err);
 }
 
-int nic_retire(const uint8_t old_mac[MAC_SIZE], const uint8_t new_mac[MAC_SIZE],
-	       struct error **err)
+int nic_retire(const uint8_t old_mac[MAC_SIZE], const uint8_t new_mac[MAC_SIZE], struct error **err)
 {
 	auto_pair pair = {0};
 	struct joins joins;
@@ -367,7 +317,7 @@ int nic_retire(const uint8_t old_mac[MAC_SIZE], const uint8_t new_mac[MAC_SIZE],
 			if (withdraw(&pair.old_addrs[i], err) < 0)
 				return -1;
 		}
-		if (remove_spares(err) < 0)
+		if (spares_remove(err) < 0)
 			return -1;
 	}
 	if (!joins_await_silence(pair.old_addrs, pair.old_count,

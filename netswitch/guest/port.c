@@ -100,8 +100,8 @@ static int begin_anew(struct reading *reading, bool skipping, struct error **err
 }
 
 /* Takes in what was read and answers the orders that became whole. */
-static int take(struct reading *reading, const char *data, size_t size, int fd,
-		struct agent *agent, struct error **err)
+static int take(struct reading *reading, const char *data, size_t size, int fd, struct agent *agent,
+		struct error **err)
 {
 	if (!reading->skipping && jsonl_feed(reading->lines, data, size, NULL) < 0) {
 		log_warn("an order of more than %d bytes is dropped", AGENT_LINE_MOST);

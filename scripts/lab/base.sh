@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # run, store, hosts ... are edgehop-lab's
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What all parts of the lab use: messages, places, the lock, the store of the hosts' files.
 
@@ -38,6 +38,13 @@ wait_until()
 		[ "$SECONDS" -lt "$deadline" ] || return 1
 		sleep 0.05
 	done
+}
+
+# process_is PID ARGUMENT: whether the process runs and has this argument. A number in a file may have become another
+# process's, which nobody here may kill, let alone work on its files.
+process_is()
+{
+	grep -qzxF -- "$2" "/proc/$1/cmdline" 2>/dev/null
 }
 
 # One command at a time changes a lab. The lock is the lab's folder itself, so that none is left behind; whoever

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # run, store, hosts ... are edgehop-lab's
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What lies on the hosts' disks: names, SSH keys, edgehop and its configuration.
 
@@ -101,6 +101,7 @@ edgehop_config()
 
 config_path_line()
 {
+	# shellcheck disable=SC2034 # line_settings sets them all
 	local rate delay loss cut
 
 	line_settings "$1"

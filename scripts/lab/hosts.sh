@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # run, store, hosts ... are edgehop-lab's
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The hosts: start, power, commands on them, their network.
 
@@ -29,7 +29,7 @@ host_pid()
 
 host_running()
 {
-	[ -e "$run/hosts/$1/pid" ] && kill -0 "$(host_pid "$1")" 2>/dev/null
+	[ -e "$run/hosts/$1/pid" ] && process_is "$(host_pid "$1")" "$run/hosts/$1"
 }
 
 # Replaces this shell: a signal to us reaches the command, and its exit status is ours. The command ends when nsenter is
@@ -168,7 +168,6 @@ host_sysctls()
 		sysctl_try net/ipv4/tcp_rmem "4096 131072 16777216"
 		sysctl_try net/ipv4/tcp_wmem "4096 131072 16777216"
 		sysctl_try net/ipv4/tcp_no_metrics_save 1
-		sysctl_try net/ipv4/tcp_congestion_control cubic
 		sysctl_try net/mptcp/enabled 1
 		[ "$1" != client ] || sysctl_try net/mptcp/add_addr_timeout 1
 	} | nsenter --target "$(host_pid "$1")" --net --mount --pid sh

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # run, store, hosts ... are edgehop-lab's
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The lines between the hosts: each has two ends, a rate, a delay of one direction, a loss, and can be cut.
 #
@@ -72,7 +72,7 @@ lines_stop()
 	local file
 
 	for file in "$run"/lines/*/pid "$run"/lines/pid; do
-		[ ! -e "$file" ] || kill "$(cat "$file")" 2>/dev/null || true
+		! process_is "$(cat "$file" 2>/dev/null)" "${file%/pid}/ctl" || kill "$(cat "$file")" 2>/dev/null || true
 	done
 }
 
@@ -97,9 +97,9 @@ line_apply()
 # line_attach LINE HOST: gives a host that boots its end of the line
 line_attach()
 {
-	local a a_if b b_if side=a interface
+	local a a_if b_if side=a interface
 
-	read -r a a_if b b_if <<<"$(line_ends "$1")"
+	read -r a a_if _ b_if <<<"$(line_ends "$1")"
 	interface=$a_if
 	[ "$2" = "$a" ] || { side=b && interface=$b_if; }
 	"$(lines_backend)_attach" "$1" "$side" "$(host_pid "$2")" "$interface"
@@ -194,7 +194,7 @@ wanline_start()
 {
 	local dir=$run/lines/$1
 
-	[ ! -e "$dir/pid" ] || ! kill -0 "$(cat "$dir/pid")" 2>/dev/null || return 0
+	! process_is "$(cat "$dir/pid" 2>/dev/null)" "$dir/ctl" || return 0
 	setsid "$run/lines/wanline" "$dir/ctl" </dev/null >"$dir/log" 2>&1 9>&- &
 	echo $! >"$dir/pid"
 	wait_until 5 test -S "$dir/ctl" || die "line $1 did not start: $(cat "$dir/log")"
@@ -234,8 +234,10 @@ netem_provider()
 
 netem_prepare()
 {
-	[ ! -e "$run/lines/pid" ] || ! kill -0 "$(cat "$run/lines/pid")" 2>/dev/null || return 0
-	setsid unshare --net sleep infinity </dev/null >/dev/null 2>&1 9>&- &
+	! process_is "$(cat "$run/lines/pid" 2>/dev/null)" "$run/lines/ctl" || return 0
+	# the name is what this process is known by; nothing lies there
+	# shellcheck disable=SC2016 # $0 is the inner shell's
+	setsid unshare --net bash -c 'exec -a "$0" sleep infinity' "$run/lines/ctl" </dev/null >/dev/null 2>&1 9>&- &
 	echo $! >"$run/lines/pid"
 	wait_until 5 sh -c "! test /proc/self/ns/net -ef /proc/$!/ns/net" || die "no namespace for the lines"
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # run, store, hosts ... are edgehop-lab's
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The VM "web": its definition and disk at east, its start, and whether it answers.
 

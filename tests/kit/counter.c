@@ -5,14 +5,14 @@
  * usage: counter CONF LOG	CONF holds "ADDRESS PORT"; runs for ever
  *        counter --check LOG	prints the highest number in LOG; fails if LOG has a hole or damage
  *
- * LOG is a ring of SLOTS records of 16 bytes: a number and its checksum, little endian; number N
- * lies in slot N % SLOTS. About each 20 ms the next number is written and fsync()ed, and only AFTER
- * that call has returned is the line "counter N" sent as a UDP datagram. Whoever received N may
- * demand, whatever happens to the VM, that --check prints N or more. A number never comes twice: a
+ * LOG is a ring of SLOTS records of 16 bytes: a number and its checksum, little endian. Number N
+ * lies in slot N % SLOTS. About every 20 ms the next number is written and fsync()ed, and only
+ * AFTER that call has returned is the line "counter N" sent as a UDP datagram. Whoever received N
+ * may demand, whatever happens to the VM, that --check prints N or more. No number comes twice: a
  * start goes on behind the highest.
  *
- * What --check demands: of the highest number H, all of max(1, H - SLOTS + 2) .. H are there. The
- * one older slot is the one that the next write may have torn.
+ * --check demands that of the highest number H, all of max(1, H - SLOTS + 2) .. H are there. The
+ * slot left out is the one that a write which was cut off may have torn.
  */
 #include <arpa/inet.h>
 #include <endian.h>

@@ -3,9 +3,9 @@
  * wanline - a WAN line of the lab, for kernels without sch_netem
  *
  * Why it exists: where the kernel has netem, the lab uses that. Where it has not, vde2's wirefilter
- *with its switches would do, but took 79 % of a core for two lines of 200 Mbit/s with an RTT of 60
- *ms (six processes, each frame through four sockets, a wake-up for each frame). The VMs under test
- *need those cycles. This took 35 % for the same, most of it the kernel's own sending and receiving.
+ * with its switches would do, but took 79 % of a core for two lines of 200 Mbit/s with an RTT of
+ * 60 ms: six processes, each frame through four sockets. The VMs under test need those cycles. This
+ * took 35 % for the same, most of it in the kernel.
  *
  * Theory of operation
  *
@@ -14,35 +14,33 @@
  *	[tap] <--write--[ delay queue ]-- queue full? loss? <--read-- [tap]
  *
  * Each direction is one FIFO. A frame read at time t starts to leave at s = max(t, when the one
- *before has left), has left at s + bits / rate, and is written to the other side at that time plus
- *the delay. So rate is exact over any span, without tokens and bursts. When s - t exceeds the queue
- *limit, the frame is dropped (tail drop). The limit is given in time, as routers' buffers are sized
- *in practice.
+ * before has left), has left at s + bits / rate, and is written to the other side at that time plus
+ * the delay. So the rate is exact over any span, without tokens and bursts. When s - t exceeds the
+ * queue limit, the frame is dropped (tail drop). The limit is given in time, as routers' buffers
+ * are sized in practice.
  *
  * While frames are under way the loop sleeps at least TICK between two rounds and then handles all
- *that has come or is due: this costs up to TICK of jitter and saves most of the wake-ups. An idle
- *line sleeps in poll().
+ * that has come or is due: that costs up to TICK of jitter and saves most of the wake-ups. An idle
+ * line sleeps in poll().
  *
  * The taps are made inside the network namespaces of the hosts; this process itself stays where it
- *was started and has no address anywhere. An end can be detached (the host's power is cut) and
- *attached again while the other one stays as it is: a WAN does not take a host's interface away
- *when the far host dies.
+ * was started and has no address anywhere. An end can be detached (the host's power is cut) and
+ * attached again while the other one stays as it is: a WAN takes no interface from a host whose
+ * peer dies.
  *
- * Control: a UNIX stream socket; one command line per connection, answered by "ok" or "error:
- *REASON":
+ * Control: a UNIX stream socket, one command line for each connection; the answer is "ok" or
+ * "error: REASON".
  *
  *	attach a|b NETNS-FILE IFNAME	make the tap of this end
  *	detach a|b			remove it; frames to it are lost
  *	set BIT/S DELAY_US LOSS_PPM QUEUE_US
  *	cut				drop everything, also what is under way
  *	heal
- *	stats				"ok" and frames sent, lost by chance, dropped by the queue,
- *a->b and b->a
+ *	stats				"ok" and the frames sent, lost by chance, dropped by
+ *					the queue, first from a to b, then from b to a
  *
- * Limits: frames of up to 2 KiB; no jitter, no reordering; settings apply to both directions.
+ * Limits: frames of up to 2 KiB, no jitter, the same settings for both directions.
  */
-#ifndef _GNU_SOURCE
-#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -201,20 +199,14 @@ static int drain(struct line *l, int side, uint64_t now)
 	struct direction *d = &l->dir[side];
 	int n = 0;
 
-	while (l->tap[side] >= 0 && n < BATCH) {
-		uint32_t at = frame_take(l);
-		struct frame *f;
-		ssize_t len;
+	for (uint32_t at; l->tap[side] >= 0 && n < BATCH && (at = frame_take(l)); n++) {
+		struct frame *f = &l->frames[at - 1];
+		ssize_t len = read(l->tap[side], f->data, sizeof(f->data));
 
-		if (!at)
-			break;
-		f = &l->frames[at - 1];
-		len = read(l->tap[side], f->data, sizeof(f->data));
 		if (len <= 0) {
 			frame_give(l, at);
 			break;
 		}
-		n++;
 		f->len = (uint16_t)len;
 		if (admit(l, d, f, now))
 			enqueue(l, d, at);
@@ -267,6 +259,13 @@ static int tap_open(const char *name, char *why, size_t why_len)
 	return tap;
 }
 
+static void detach(struct line *l, int side)
+{
+	if (l->tap[side] >= 0)
+		close(l->tap[side]);
+	l->tap[side] = -1;
+}
+
 static bool attach(struct line *l, int side, const char *ns, const char *name, char *why,
 		   size_t len)
 {
@@ -285,17 +284,9 @@ static bool attach(struct line *l, int side, const char *ns, const char *name, c
 	}
 	if (tap < 0)
 		return false;
-	if (l->tap[side] >= 0)
-		close(l->tap[side]);
+	detach(l, side);
 	l->tap[side] = tap;
 	return true;
-}
-
-static void detach(struct line *l, int side)
-{
-	if (l->tap[side] >= 0)
-		close(l->tap[side]);
-	l->tap[side] = -1;
 }
 
 static bool settings_parse(struct settings *set, const char *args, char *why, size_t len)
@@ -346,10 +337,7 @@ static void command(struct line *l, const char *text, char *say, size_t len)
 			 d[0].sent, d[0].lost, d[0].dropped, d[1].sent, d[1].lost, d[1].dropped);
 		return;
 	}
-	if (ok)
-		snprintf(say, len, "ok\n");
-	else
-		snprintf(say, len, "error: %s\n", why);
+	snprintf(say, len, "%s%s\n", ok ? "ok" : "error: ", ok ? "" : why);
 }
 
 static void serve_control(struct line *l)
@@ -445,8 +433,8 @@ int main(int argc, char **argv)
 	sigaction(SIGTERM, &stop, NULL);
 	sigaction(SIGINT, &stop, NULL);
 	prctl(PR_SET_TIMERSLACK, 1000UL);
-	setpriority(PRIO_PROCESS, 0,
-		    -15); /* it stands in for hardware, which no guest can starve */
+	/* it stands in for hardware, which no guest can starve */
+	setpriority(PRIO_PROCESS, 0, -15);
 	l.frames = mmap(NULL, FRAMES * sizeof(struct frame), PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	l.home_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);

@@ -129,7 +129,8 @@ static void test_mistakes(void **unused)
 		{"rate: 100M", "rate: fast",
 		 "f:15:16: paths.wan1.rate: found \"fast\", expected a rate in bit/s such as 100M"},
 		{"  west:", "  West:",
-		 "f:7:3: hosts.West: found this key, expected 1 to 32 characters of a-z, 0-9 and -"},
+		 "f:7:3: hosts.West: found this key, expected 1 to 32 characters of a-z, 0-9 and "
+		 "-"},
 		{"port: 2222", "port: 0",
 		 "f:5:55: hosts.east.ssh.port: found \"0\", expected a port from 1 to 65535"},
 		{"/root/.ssh/id", "id",
@@ -201,9 +202,9 @@ static void test_damaged_text(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),	 cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_mistakes), cmocka_unit_test(test_dump_reads_back),
-		cmocka_unit_test(test_syntax),	 cmocka_unit_test(test_self),
+		cmocka_unit_test(test_good),	     cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_dump_reads_back),
+		cmocka_unit_test(test_syntax),	     cmocka_unit_test(test_self),
 		cmocka_unit_test(test_damaged_text),
 	};
 

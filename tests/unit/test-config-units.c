@@ -17,8 +17,20 @@ static void test_bytes(void **unused)
 		    {"1.5G", 3ULL << 29},
 		    {"2T", 2ULL << 40},
 		    {"18446744073709551615", UINT64_MAX}};
-	static const char *const bad[] = {"",	 "M",	 "1k",	"1.", ".5M",  "-1", "+1", " 1", "1 M",
-					  "1MB", "1.2", "1..5M", "18446744073709551616", "16777216T"};
+	static const char *const bad[] = {"",
+					  "M",
+					  "1k",
+					  "1.",
+					  ".5M",
+					  "-1",
+					  "+1",
+					  " 1",
+					  "1 M",
+					  "1MB",
+					  "1.2",
+					  "1..5M",
+					  "18446744073709551616",
+					  "16777216T"};
 	char buf[UNITS_TEXT];
 	uint64_t bytes;
 

@@ -4,25 +4,25 @@
 #include "common/cleanup.h"
 #include "migrate/config/vm_def.h"
 
-static const char good[] =
-	"name: web\n"
-	"uuid: 5D0f6c3e-9a3b-4f5e-8a57-0c2c5d0f6c3e\n"
-	"hypervisor: qemu\n"
-	"accel: tcg   # kvm | tcg\n"
-	"machine: pc-q35-7.2\n"
-	"cpu: qemu64\n"
-	"memory: 256M\n"
-	"vcpus: 2\n"
-	"autostart: true\n"
-	"disks:\n"
-	"  - {name: disk0, file: disk0.img, format: raw}\n"
-	"  - {name: data, file: data.img}\n"
-	"nics:\n"
-	"  - {name: nic0, mac: \"52:54:00:EB:00:01\"}\n"
-	"  - {name: nic1, mac: \"52:54:00:eb:00:02\"}\n"
-	"sites:\n"
-	"  east: {addresses: [{address: 10.80.1.10/24, gateway: 10.80.1.1}]}\n"
-	"  west: {addresses: [{address: 10.80.2.10/24, gateway: 10.80.2.1}, {address: fd00::1/64}]}\n";
+static const char good[] = "name: web\n"
+			   "uuid: 5D0f6c3e-9a3b-4f5e-8a57-0c2c5d0f6c3e\n"
+			   "hypervisor: qemu\n"
+			   "accel: tcg   # kvm | tcg\n"
+			   "machine: pc-q35-7.2\n"
+			   "cpu: qemu64\n"
+			   "memory: 256M\n"
+			   "vcpus: 2\n"
+			   "autostart: true\n"
+			   "disks:\n"
+			   "  - {name: disk0, file: disk0.img, format: raw}\n"
+			   "  - {name: data, file: data.img}\n"
+			   "nics:\n"
+			   "  - {name: nic0, mac: \"52:54:00:EB:00:01\"}\n"
+			   "  - {name: nic1, mac: \"52:54:00:eb:00:02\"}\n"
+			   "sites:\n"
+			   "  east: {addresses: [{address: 10.80.1.10/24, gateway: 10.80.1.1}]}\n"
+			   "  west: {addresses: [{address: 10.80.2.10/24, gateway: 10.80.2.1}, "
+			   "{address: fd00::1/64}]}\n";
 
 static struct vm_def *parse(const char *text, struct error **err)
 {
@@ -94,7 +94,8 @@ static void test_mistakes(void **unused)
 		{"name: web", "name: ../web",
 		 "v:1:7: name: found \"../web\", expected 1 to 32 characters of a-z, 0-9 and -"},
 		{"uuid: 5D", "uuid: 5G",
-		 "v:2:7: uuid: found \"5G0f6c3e-9a3b-4f5e-8a57-0c2c5d0f6c3e\", expected a UUID such "
+		 "v:2:7: uuid: found \"5G0f6c3e-9a3b-4f5e-8a57-0c2c5d0f6c3e\", expected a UUID "
+		 "such "
 		 "as 5d0f6c3e-9a3b-4f5e-8a57-0c2c5d0f6c3e"},
 		{"accel: tcg", "accel: hvf", "v:4:8: accel: found \"hvf\", expected kvm or tcg"},
 		{"pc-q35-7.2", "\"pc,dumpdtb=x\"",
@@ -110,14 +111,16 @@ static void test_mistakes(void **unused)
 		 "v:8:8: vcpus: found \"513\", expected a number from 1 to 512"},
 		{"vcpus: 2", "vcpus: -1",
 		 "v:8:8: vcpus: found \"-1\", expected a number from 1 to 512"},
-		{"vcpus: 2", "vcpu: 2", "v:8:1: vcpu: found an unknown key, expected perhaps vcpus"},
+		{"vcpus: 2", "vcpu: 2",
+		 "v:8:1: vcpu: found an unknown key, expected perhaps vcpus"},
 		{"autostart: true", "autostart: yes",
 		 "v:9:12: autostart: found \"yes\", expected true or false"},
 		{"autostart: true", "zzzzzzzzz: true",
 		 "v:9:1: zzzzzzzzz: found an unknown key, expected one of name, uuid, hypervisor, "
 		 "accel, machine, cpu, memory, vcpus, autostart, disks, nics, sites"},
 		{"disk0.img", "a/disk0.img",
-		 "v:11:25: disks[0].file: found \"a/disk0.img\", expected a plain file name without "
+		 "v:11:25: disks[0].file: found \"a/disk0.img\", expected a plain file name "
+		 "without "
 		 "slash"},
 		{"disk0.img", "..",
 		 "v:11:25: disks[0].file: found \"..\", expected a plain file name without slash"},
@@ -125,20 +128,23 @@ static void test_mistakes(void **unused)
 		 "v:11:25: disks[0].file: found \"owner.json\", expected a name other than vm.yaml "
 		 "and owner.json"},
 		{"data.img", "disk0.img",
-		 "v:12:24: disks[1].file: found \"disk0.img\", expected one that no other entry has"},
+		 "v:12:24: disks[1].file: found \"disk0.img\", expected one that no other entry "
+		 "has"},
 		{"format: raw", "format: qcow2",
 		 "v:11:44: disks[0].format: found \"qcow2\", expected raw"},
 		{"EB:00:01", "eb:00:02",
 		 "v:15:24: nics[1].mac: found \"52:54:00:eb:00:02\", expected one that no other "
 		 "entry has"},
 		{"52:54:00:EB", "53:54:00:EB",
-		 "v:14:24: nics[0].mac: found \"53:54:00:EB:00:01\", expected a unicast MAC address "
+		 "v:14:24: nics[0].mac: found \"53:54:00:EB:00:01\", expected a unicast MAC "
+		 "address "
 		 "such as \"52:54:00:eb:00:01\" (in quotes)"},
 		{"10.80.1.10/24", "10.80.1.10",
 		 "v:17:32: sites.east.addresses[0].address: found \"10.80.1.10\", expected an "
 		 "address with its prefix, such as 10.80.1.10/24"},
 		{"gateway: 10.80.1.1", "gateway: fd00::1",
-		 "v:17:56: sites.east.addresses[0].gateway: found \"fd00::1\", expected a gateway of "
+		 "v:17:56: sites.east.addresses[0].gateway: found \"fd00::1\", expected a gateway "
+		 "of "
 		 "the address's family"},
 		{"memory: 256M\n", "",
 		 "v:1:1: memory: found nothing, expected whole MiB from 16M to 16T, such as 256M"},
@@ -208,8 +214,8 @@ static void test_damaged_text(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),	 cmocka_unit_test(test_dump_reads_back),
-		cmocka_unit_test(test_mistakes), cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_good),	     cmocka_unit_test(test_dump_reads_back),
+		cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_damaged_text),
 	};
 

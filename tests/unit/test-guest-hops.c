@@ -1,95 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "tests/unit/test-netswitch-kit.h"
+#include "tests/unit/test-guest-kit.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 
-#include "common/cleanup.h"
-#include "common/clock.h"
-#include "netswitch/guest/agent.h"
-#include "netswitch/guest/nic.h"
-#include "netswitch/mptcp_pm.h"
-
-/*
- *   client ------- net ------- a  VM   10.80.1.0/24
- *  10.90.0.2        |--------- b       10.80.2.0/24
- *
- * The VM's connections carry a known byte sequence both ways, without a pause, while the agent is
- * ordered through hops.
- */
 #define HOPS	    10
 #define CONNECTIONS 40 /* room for them */
-
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
-
-static int client, net, vm;
-static const char *const macs[] = {"52:54:00:00:00:01", "52:54:00:00:00:02"};
-static struct agent *agent;
-
-/* --- the network --- */
-
-static void vm_nic(const char *name, const char *mac_text, const char *far, const char *gateway)
-{
-	struct nl_msg msg;
-	struct ifinfomsg *info;
-	uint8_t mac[MAC_SIZE];
-
-	ns_enter(net);
-	veth_create(far, name, vm);
-	dev_address(far, gateway);
-	ns_enter(vm);
-	assert_ok(mac_parse(mac_text, mac, &err));
-	info = nl_start(&msg, RTM_NEWLINK, 0, sizeof(*info));
-	info->ifi_index = (int)if_nametoindex(name);
-	nl_put(&msg, IFLA_ADDRESS, mac, sizeof(mac));
-	kit_request(&msg);
-}
-
-static int set_up(void **state)
-{
-	const struct mptcp_limits most = {8, 8};
-	char root[] = "/tmp/edgehop-test-XXXXXX";
-
-	(void)state;
-	assert_non_null(mkdtemp(root));
-	setenv("EDGEHOP_ROOT", root, 1);
-	client = ns_create();
-	net = ns_create();
-	vm = ns_create();
-	ns_enter(net);
-	assert_ok(sysctl_set(1, &err, "net/ipv4/ip_forward"));
-	veth_create("to-client", "eth0", client);
-	dev_address("to-client", "10.90.0.1/24");
-	ns_enter(client);
-	dev_address("eth0", "10.90.0.2/24");
-	default_route("10.90.0.1", "eth0");
-	assert_ok(mptcp_pm_set_limits(&most, &err));
-	vm_nic("a", macs[0], "to-a", "10.80.1.1/24");
-	vm_nic("b", macs[1], "to-b", "10.80.2.1/24");
-	ns_enter(vm);
-	assert_ok(nic_prepare_mptcp(&err));
-	agent = agent_create(NULL);
-	assert_non_null(agent);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	char command[64];
-
-	(void)state;
-	agent_destroy(agent);
-	close(client);
-	close(net);
-	close(vm);
-	snprintf(command, sizeof(command), "rm -rf %s", getenv("EDGEHOP_ROOT"));
-	return system(command);
-}
 
 /* --- connections that never rest --- */
 
@@ -148,37 +68,6 @@ static void *pump(void *unused)
 	return unused;
 }
 
-static int listen_in(int ns, const char *address, uint16_t port, int protocol)
-{
-	struct sockaddr_storage sa;
-	socklen_t length = sockaddr_of(address, port, &sa);
-	int on = 1, fd;
-
-	ns_enter(ns);
-	fd = socket(sa.ss_family, SOCK_STREAM, protocol);
-	assert_true(fd >= 0);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	assert_int_equal(bind(fd, (struct sockaddr *)&sa, length), 0);
-	assert_int_equal(listen(fd, 16), 0);
-	return fd;
-}
-
-/* A connection to a listener; the two ends. */
-static void connect_in(int ns, int listener, const char *address, uint16_t port, int protocol,
-		       int *connected, int *accepted)
-{
-	struct sockaddr_storage sa;
-	socklen_t length = sockaddr_of(address, port, &sa);
-
-	ns_enter(ns);
-	*connected = socket(sa.ss_family, SOCK_STREAM, protocol);
-	assert_true(*connected >= 0);
-	assert_int_equal(connect(*connected, (struct sockaddr *)&sa, length), 0);
-	*accepted = accept(listener, NULL, NULL);
-	assert_true(*accepted >= 0);
-	ns_enter(vm);
-}
-
 static void add_connection(int vm_fd, int client_fd)
 {
 	connections[connection_count] = (struct connection){.vm_fd = vm_fd, .client_fd = client_fd};
@@ -225,89 +114,9 @@ static void close_connections(void)
 	connection_count = 0;
 }
 
-/* --- orders --- */
-
-static json_int_t next_id = 1;
-
-/* Carries out an order that should succeed; its reply is the caller's. */
-static json_t *give(json_t *order)
-{
-	json_t *reply;
-
-	assert_non_null(order);
-	json_object_set_new(order, "edgehop", json_integer(1));
-	json_object_set_new(order, "id", json_integer(next_id++));
-	ns_enter(vm);
-	reply = agent_answer(agent, order);
-	json_decref(order);
-	assert_non_null(reply);
-	if (!json_is_true(json_object_get(reply, "ok")))
-		fail_msg("%s", json_string_value(json_object_get(reply, "error")));
-	return reply;
-}
-
-static void order_addresses(const char *order, const char *mac, const char *address,
-			    const char *gateway)
-{
-	json_decref(give(json_pack("{s:s,s:s,s:[{s:s,s:s}]}", "order", order, "nic", mac,
-				   "addresses", "address", address, "gateway", gateway)));
-}
-
-struct counts {
-	int connections, joined, plain;
-};
-
-static struct counts order_joined(const char *new_mac, const char *old_mac)
-{
-	auto_json reply = give(json_pack("{s:s,s:s,s:s}", "order", "joined", "nic", new_mac, "old",
-					 old_mac));
-	struct counts counts = {
-		.connections = (int)json_integer_value(json_object_get(reply, "connections")),
-		.joined = (int)json_integer_value(json_object_get(reply, "joined")),
-		.plain = (int)json_integer_value(json_object_get(reply, "plain")),
-	};
-
-	return counts;
-}
-
-static void await_joins(const char *new_mac, const char *old_mac, int expected)
-{
-	int64_t until = clock_ns() + 5 * NS_PER_SEC;
-	struct counts counts;
-
-	do {
-		counts = order_joined(new_mac, old_mac);
-		if (counts.joined == counts.connections)
-			break;
-		usleep(2000);
-	} while (clock_ns() < until);
-	assert_int_equal(counts.connections, expected);
-	assert_int_equal(counts.joined, expected);
-	assert_int_equal(counts.plain, 0);
-}
-
-static void order_retire(const char *old_mac, const char *new_mac)
-{
-	json_decref(give(json_pack("{s:s,s:s,s:s}", "order", "retire", "nic", old_mac, "new",
-				   new_mac)));
-}
-
-static void assert_nic_idle(const char *dev)
-{
-	auto_free struct ip_addr *addrs = NULL;
-	struct rtnl_link link;
-	size_t count;
-
-	ns_enter(vm);
-	assert_ok(rtnl_link_get(dev, &link, &err));
-	assert_false(link.up);
-	assert_ok(rtnl_addr_list(dev, &addrs, &count, &err));
-	assert_int_equal(count, 0);
-}
-
 static void test_connections_survive_ten_hops(void **state)
 {
-	const char *const gateways[] = {"10.80.1.1", "10.80.2.1"}, *const devs[] = {"a", "b"};
+	const char *const devs[] = {"a", "b"};
 	int v4, v6, far, vm_end, client_end;
 	pthread_t thread;
 
@@ -346,38 +155,6 @@ static void test_connections_survive_ten_hops(void **state)
 	close(v4);
 	close(v6);
 	close(far);
-}
-
-/* Connections as they come and go, without the pump: what is counted, and what holds a vNIC. */
-
-struct pair {
-	int vm_fd, client_fd;
-};
-
-static struct pair open_pair(int listener, const char *address, uint16_t port, int protocol)
-{
-	struct pair pair;
-
-	connect_in(client, listener, address, port, protocol, &pair.client_fd, &pair.vm_fd);
-	return pair;
-}
-
-static void close_pair(struct pair *pair)
-{
-	close(pair->vm_fd);
-	close(pair->client_fd);
-}
-
-static void exchange(const struct pair *pair)
-{
-	char byte = 'x';
-
-	for (int i = 0; i < 2; i++) {
-		assert_int_equal(send(pair->client_fd, &byte, 1, 0), 1);
-		assert_int_equal(recv(pair->vm_fd, &byte, 1, MSG_WAITALL), 1);
-		assert_int_equal(send(pair->vm_fd, &byte, 1, 0), 1);
-		assert_int_equal(recv(pair->client_fd, &byte, 1, MSG_WAITALL), 1);
-	}
 }
 
 static void order_fails(json_t *order, const char *error)
@@ -455,13 +232,94 @@ static void test_silent_connection_joins(void **state)
 	close(listener);
 }
 
+/* The order in an agent of its own, which is killed after that time, whatever it is doing. */
+static void give_and_kill(const json_t *order, useconds_t after)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct agent *own = agent_create(NULL);
+
+		agent_answer(own, order);
+		_exit(0);
+	}
+	usleep(after);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* Killed some times, then carried out. */
+static void give_among_kills(json_t *order, unsigned int seed)
+{
+	json_object_set_new(order, "edgehop", json_integer(1));
+	json_object_set_new(order, "id", json_integer(next_id++));
+	for (unsigned int i = 0; i < 4; i++)
+		give_and_kill(order, (seed * 7919 + i * 1237) % 9000);
+	for (int tries = 0; tries < 100; tries++) {
+		struct agent *next = agent_create(NULL);
+		json_t *reply = agent_answer(next, order);
+		bool ok = json_is_true(json_object_get(reply, "ok"));
+
+		json_decref(reply);
+		agent_destroy(next);
+		if (ok) {
+			json_decref(order);
+			return;
+		}
+		/* A subflow's end that its killed agent did not wait for. */
+		usleep(20000);
+		json_object_set_new(order, "id", json_integer(next_id++));
+	}
+	fail_msg("the order is not carried out");
+}
+
+static void test_agent_killed_at_any_point(void **state)
+{
+	struct pair pairs[3];
+	int v4, v6;
+
+	(void)state;
+	order_addresses("address", macs[0], "10.80.1.10/24", gateways[0]);
+	v4 = listen_in(vm, "0.0.0.0", 5001, IPPROTO_MPTCP);
+	v6 = listen_in(vm, "::", 5002, IPPROTO_MPTCP);
+	pairs[0] = open_pair(v4, "10.80.1.10", 5001, IPPROTO_MPTCP);
+	pairs[1] = open_pair(v6, "10.80.1.10", 5002, IPPROTO_MPTCP);
+	for (unsigned int hop = 0; hop < 20; hop++) {
+		unsigned int from = hop % 2, to = 1 - from;
+		char address[IP_TEXT];
+
+		snprintf(address, sizeof(address), "10.80.%u.10", from + 1);
+		pairs[2] = open_pair(v4, address, 5001, IPPROTO_MPTCP);
+		for (int i = 0; i < 3; i++)
+			exchange(&pairs[i]);
+		snprintf(address, sizeof(address), "10.80.%u.10/24", to + 1);
+		give_among_kills(json_pack("{s:s,s:s,s:[{s:s,s:s}]}", "order", "announce", "nic",
+					   macs[to], "addresses", "address", address, "gateway",
+					   gateways[to]),
+				 hop);
+		await_joins(macs[to], macs[from], 3);
+		give_among_kills(retire_order(macs[from], macs[to]), hop + 1000);
+		assert_nic_idle(from ? "b" : "a");
+		for (int i = 0; i < 3; i++)
+			exchange(&pairs[i]);
+		close_pair(&pairs[2]);
+	}
+	close_pair(&pairs[0]);
+	close_pair(&pairs[1]);
+	close(v4);
+	close(v6);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_connections_survive_ten_hops, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_connections_survive_ten_hops, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(test_plain_connection_holds_the_vnic, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_silent_connection_joins, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_agent_killed_at_any_point, set_up, tear_down),
 	};
 
 	if (!may_make_namespaces())

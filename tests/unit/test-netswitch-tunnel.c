@@ -12,11 +12,16 @@
 /*
  *  client ---- inet ---- [br-site  east  ]---WAN---[  west  br-site] ---- inet
  *  10.90.0.2    .1    10.80.1.2  10.81.1.1       10.81.1.2  10.80.2.2     10.80.2.1
- *                            tap = 10.80.1.10, the VM
+ *                               tap                       tap
+ *                                 +-------- wire ----------+
+ *                                            |
+ *                                      VM 10.80.1.10
+ *
+ * The wire is a bridge that has one of the taps as its port: the VM moves without noticing.
  */
 #define HOP "5d0f3b1a-7c1e-4d3f-9a55-2f6b8d4c1e90"
 
-static int client, inet, east, west, vm;
+static int client, inet, east, west, vm, wire;
 static const char vm_mac[] = "52:54:00:00:00:01";
 
 static const struct tunnel at_source = {
@@ -74,6 +79,15 @@ static int set_up(void **state)
 	west = ns_create();
 	east = ns_create();
 	vm = ns_create();
+	wire = ns_create();
+	bridge_create("wire");
+	/* It learns nothing: a wire hears announcements in the VM's name without minding. */
+	assert_int_equal(system("ip link set wire type bridge ageing_time 0"), 0);
+	assert_ok(rtnl_link_up("wire", &err));
+	veth_create("to-vm", "eth0", vm);
+	assert_ok(tap_place_active("to-vm", "wire", &err));
+	veth_create("to-east", "tap", east);
+	veth_create("to-west", "tap", west);
 
 	ns_enter(inet);
 	assert_ok(sysctl_set(1, &err, "net/ipv4/ip_forward"));
@@ -94,8 +108,9 @@ static int set_up(void **state)
 	dev_address("wan1", "10.81.1.1/24");
 	veth_create("wan2", "wan2", west);
 	dev_address("wan2", "10.81.2.1/24");
-	veth_create("tap", "eth0", vm);
 	assert_ok(tap_place_active("tap", "br-site", &err));
+	ns_enter(wire);
+	assert_ok(tap_place_active("to-east", "wire", &err));
 	ns_enter(west);
 	dev_address("wan1", "10.81.1.2/24");
 	dev_address("wan2", "10.81.2.2/24");
@@ -126,7 +141,7 @@ static bool passes(int from, int to, size_t size)
 {
 	static char out[2000], in[2000];
 	static int number;
-	struct sockaddr_storage sa;
+	struct sockaddr_storage sa = {0};
 	socklen_t length = sizeof(sa);
 	struct pollfd p = {.fd = to, .events = POLLIN};
 	int never = IP_PMTUDISC_DO;
@@ -192,9 +207,11 @@ static void leave_east(void)
 	uint8_t mac[MAC_SIZE];
 
 	assert_ok(mac_parse(vm_mac, mac, &err));
+	ns_enter(wire);
+	assert_ok(tap_place_idle("to-east", &err));
+	assert_ok(tap_place_active("to-west", "wire", &err));
 	ns_enter(east);
 	assert_ok(tap_place_idle("tap", &err));
-	link_to_ns("tap", west);
 	ns_enter(west);
 	assert_ok(tunnel_guest_attach(&at_destination, "tap", mac, old, 2, &err));
 	ns_enter(east);
@@ -209,7 +226,12 @@ static void return_to_east(void)
 	ns_enter(west);
 	assert_ok(tunnel_guest_detach(&at_destination, "tap", old, 2, &err));
 	assert_ok(tap_place_idle("tap", &err));
-	link_to_ns("tap", east);
+	ns_enter(wire);
+	assert_ok(tap_place_idle("to-west", &err));
+	assert_ok(tap_place_active("to-east", "wire", &err));
+	/* A hop is undone before the VM has run at its destination: what it learned there goes. */
+	ns_enter(vm);
+	assert_int_equal(system("ip neigh flush all"), 0);
 	ns_enter(east);
 	assert_ok(tap_place_active("tap", "br-site", &err));
 	assert_ok(tunnel_redirect_undo(&at_source, "br-site", old, 2, &err));
@@ -227,8 +249,8 @@ static void assert_clean(int ns)
 	assert_ok(tunnel_device(HOP, dev, &err));
 	assert_int_equal(if_nametoindex(dev), 0);
 	for (int i = 0; i < 2; i++) {
-		assert_ok(rtnl_route_list(i ? AF_INET : AF_INET6, 0x650f3b1a, &routes, &count,
-					  &err));
+		assert_ok(
+			rtnl_route_list(i ? AF_INET : AF_INET6, 0x650f3b1a, &routes, &count, &err));
 		assert_int_equal(count, 0);
 		free(routes);
 	}
@@ -326,9 +348,23 @@ static void test_own_address_is_refused(void **state)
 	(void)state;
 	assert_ok(mac_parse(vm_mac, mac, &err));
 	ns_enter(west);
-	veth_create("tap", "other", -1);
-	assert_error(tunnel_guest_attach(&at_destination, "tap", mac, &own, 1, &err), EADDRINUSE);
-	assert_ok(rtnl_link_delete("tap", &err));
+	veth_create("tap2", "other", -1);
+	assert_error(tunnel_guest_attach(&at_destination, "tap2", mac, &own, 1, &err), EADDRINUSE);
+	assert_ok(rtnl_link_delete("tap2", &err));
+}
+
+/* A site whose host is the gateway of its VMs. */
+static void test_host_that_is_the_gateway(void **state)
+{
+	struct ip_config config = {ip("10.80.1.10/24"), ip("10.80.1.2")};
+
+	(void)state;
+	ns_enter(east);
+	assert_ok(tunnel_open(&at_source, &err));
+	assert_ok(tunnel_redirect(&at_source, "br-site", &config, 1, &err));
+	assert_ok(tunnel_redirect_undo(&at_source, "br-site", &config, 1, &err));
+	assert_ok(tunnel_close(&at_source, &err));
+	assert_clean(east);
 }
 
 static void test_bad_hop_is_refused(void **state)
@@ -349,6 +385,7 @@ int main(void)
 		cmocka_unit_test(test_everything_can_be_repeated),
 		cmocka_unit_test(test_tunnel_moves_to_another_path),
 		cmocka_unit_test(test_own_address_is_refused),
+		cmocka_unit_test(test_host_that_is_the_gateway),
 		cmocka_unit_test(test_bad_hop_is_refused),
 	};
 

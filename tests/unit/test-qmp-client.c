@@ -180,7 +180,9 @@ static void test_not_qemu(void **unused)
 
 static void test_many_events(void **unused)
 {
-	enum { MANY = 2 * QMP_EVENTS_MOST };
+	enum {
+		MANY = 2 * QMP_EVENTS_MOST
+	};
 	auto_free char *flood = calloc(MANY + 2, 64);
 	const char *const lines[] = {GREETING, AGREED, flood, NULL};
 	auto_json answer = NULL;
@@ -197,9 +199,8 @@ static void test_many_events(void **unused)
 	answer = qmp_command(qmp, "x", NULL, clock_ns() + 5 * NS_PER_SEC, NULL);
 	assert_non_null(answer);
 	oldest = qmp_event(qmp, "E", soon(), NULL);
-	assert_int_equal(
-		json_integer_value(json_object_get(json_object_get(oldest, "data"), "n")),
-		MANY - QMP_EVENTS_MOST);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(oldest, "data"), "n")),
+			 MANY - QMP_EVENTS_MOST);
 	qmp_forget_events(qmp);
 	assert_int_equal(qmp_wait_change(qmp, clock_ns() - 1, NULL), -1);
 	end(&actor, qmp);

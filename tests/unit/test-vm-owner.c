@@ -82,7 +82,8 @@ static void test_mistakes(void **unused)
 		{"nic1", "../x", "field nic: found \"../x\", expected a name"},
 		{"\"vm\":\"5", "\"vm\":\"x",
 		 "field vm: found \"xd0f6c3e-9a3b-4f5e-8a57-0c2c5d0f6c3e\", expected a UUID"},
-		{"\"site\"", "\"nic\"", "found duplicate object key near '\"nic\"', expected a JSON object"},
+		{"\"site\"", "\"nic\"",
+		 "found duplicate object key near '\"nic\"', expected a JSON object"},
 		{"\"site\"", "\"s\"", "field site: found nothing, expected a string"},
 	};
 	struct owner owner;

@@ -283,9 +283,9 @@ static void test_remove(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_define),	TEST(test_define_twice),      TEST(test_define_without_image),
-		TEST(test_list),	TEST(test_names_stay_inside), TEST(test_lock),
-		TEST(test_incoming),	TEST(test_incoming_refusals), TEST(test_remove),
+		TEST(test_define),   TEST(test_define_twice),	   TEST(test_define_without_image),
+		TEST(test_list),     TEST(test_names_stay_inside), TEST(test_lock),
+		TEST(test_incoming), TEST(test_incoming_refusals), TEST(test_remove),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

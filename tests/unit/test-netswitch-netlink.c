@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/test-netswitch-kit.h"
+
+#include <errno.h>
+#include <linux/genetlink.h>
+#include <linux/mptcp.h>
+
+#include "common/clock.h"
+
+static void test_what_is_put_is_parsed(void **state)
+{
+	const struct nlattr *attrs[8], *in[8];
+	struct nl_msg msg;
+	size_t nest;
+
+	(void)state;
+	genl_start(&msg, 30, 1, 1, 0);
+	nl_put_u8(&msg, 1, 0xab);
+	nl_put_u16(&msg, 2, 0xabcd);
+	nest = nl_nest(&msg, 3);
+	nl_put_u32(&msg, 1, 0xdeadbeef);
+	nl_put_string(&msg, 2, "inside");
+	nl_nest_end(&msg, nest);
+	nl_put_u32(&msg, 99, 1); /* beyond the table */
+	assert_false(msg.overflow);
+	nl_parse(nl_header(&msg), GENL_HDRLEN, attrs, 7);
+	assert_int_equal(nl_u8(attrs[1]), 0xab);
+	assert_int_equal(nl_u16(attrs[2]), 0xabcd);
+	assert_null(attrs[4]);
+	assert_int_equal(nl_u32(attrs[4]), 0);
+	assert_string_equal(nl_string(attrs[4]), "");
+	assert_int_equal(nl_u32(attrs[1]), 0); /* too short for it */
+	nl_parse_nested(attrs[3], in, 7);
+	assert_int_equal(nl_u32(in[1]), 0xdeadbeef);
+	assert_string_equal(nl_string(in[2]), "inside");
+	nl_parse_nested(NULL, in, 7);
+	assert_null(in[1]);
+}
+
+static void test_overflow_is_noticed(void **state)
+{
+	auto_nl sock = nl_open(NETLINK_ROUTE, NULL);
+	uint8_t block[400] = {0};
+	struct nl_msg msg;
+
+	(void)state;
+	nl_start(&msg, RTM_GETLINK, 0, sizeof(struct ifinfomsg));
+	for (int i = 0; i < 3; i++)
+		nl_put(&msg, 1, block, sizeof(block));
+	assert_true(msg.overflow);
+	assert_true(nl_header(&msg)->nlmsg_len <= NL_MSG_ROOM);
+	assert_error(nl_request(sock, &msg, &err), EMSGSIZE);
+}
+
+/* Attributes with impossible lengths end the walk and are never read past the message. */
+static void test_broken_attributes_are_bounded(void **state)
+{
+	const struct nlattr *attrs[8];
+
+	(void)state;
+	for (unsigned int seed = 1; seed < 20000; seed++) {
+		size_t size = 16 + seed % 48;
+		struct nlmsghdr *header = calloc(1, size); /* the sanitizer watches its end */
+		uint8_t *p = (uint8_t *)(header + 1);
+		unsigned int r = seed;
+
+		header->nlmsg_len = (uint32_t)size;
+		for (size_t i = 0; i < size - sizeof(*header); i++) {
+			r = r * 1103515245 + 12345;
+			p[i] = (r >> 16) % 5 ? (uint8_t)((r >> 24) % 12) : (uint8_t)(r >> 8);
+		}
+		nl_parse(header, 4, attrs, 7);
+		for (int i = 0; i < 8; i++) {
+			const struct nlattr *in[4];
+
+			(void)nl_string(attrs[i]);
+			(void)nl_u32(attrs[i]);
+			nl_parse_nested(attrs[i], in, 3);
+		}
+		free(header);
+	}
+}
+
+static void test_families_and_groups(void **state)
+{
+	auto_nl sock = nl_open(NETLINK_GENERIC, NULL);
+	uint32_t group = 0;
+
+	(void)state;
+	assert_true(genl_family(sock, MPTCP_PM_NAME, MPTCP_PM_EV_GRP_NAME, &group, NULL) > 0);
+	assert_true(group > 0);
+	assert_error(genl_family(sock, "no_such_family", NULL, NULL, &err), ENOENT);
+	assert_error(genl_family(sock, MPTCP_PM_NAME, "no_such_group", &group, &err), ENOENT);
+}
+
+static void count_links(const struct nlmsghdr *header, void *context)
+{
+	int *count = context;
+
+	if (!header)
+		*count = 0;
+	else if (header->nlmsg_type == RTM_NEWLINK)
+		(*count)++;
+}
+
+static void test_events_arrive(void **state)
+{
+	auto_nl sock = nl_open(NETLINK_ROUTE, NULL);
+	int count = 0;
+
+	(void)state;
+	assert_ok(nl_join(sock, RTNLGRP_LINK, &err));
+	assert_error(nl_receive(sock, clock_ns() + 5 * NS_PER_MS, count_links, &count, &err),
+		     ETIMEDOUT);
+	veth_create("e0", "e1", -1);
+	assert_ok(nl_receive(sock, clock_ns() + NS_PER_SEC, count_links, &count, &err));
+	assert_true(count > 0);
+	assert_ok(rtnl_link_delete("e0", &err));
+}
+
+/* A request after an answer that was not read to its end gets its own answer. */
+static void test_dump_of_many(void **state)
+{
+	char name[IF_NAMESIZE], peer[IF_NAMESIZE];
+	struct rtnl_link *list;
+	size_t count;
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "m%d", i);
+		snprintf(peer, sizeof(peer), "n%d", i);
+		veth_create(name, peer, -1);
+	}
+	assert_ok(rtnl_link_list(&list, &count, &err));
+	assert_int_equal(count, 201);
+	for (size_t i = 1; i < count; i++)
+		assert_true(list[i - 1].index < list[i].index);
+	free(list);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	ns_create();
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_is_put_is_parsed),
+		cmocka_unit_test(test_overflow_is_noticed),
+		cmocka_unit_test(test_broken_attributes_are_bounded),
+		cmocka_unit_test(test_families_and_groups),
+		cmocka_unit_test(test_events_arrive),
+		cmocka_unit_test(test_dump_of_many),
+	};
+
+	if (!may_make_namespaces())
+		return 77;
+	return cmocka_run_group_tests(tests, set_up, NULL);
+}
