@@ -25,7 +25,7 @@
  *
  *     {"edgehop": 1,
  *      "limits": {"former": [SUBFLOWS, ACCEPTED], "raised": [SUBFLOWS, ACCEPTED]},
- *      "ours": [ADDRESS, ...],
+ *      "ours": [ADDRESS, ...], "implicit": [ADDRESS, ...],
  *      "holders": [{"hop": UUID, "pid": N, "start": TICKS, "addresses": [ADDRESS, ...]}, ...]}
  *
  * Holding: the file says what will be ours, then the kernel is told. Releasing: the kernel is
@@ -33,7 +33,10 @@
  * release, which takes what is absent for done, leaves nothing behind.
  *
  * An address that the kernel has as an endpoint and "ours" does not name is somebody else's: it
- * is held like any other and not removed. A holder is a hop; its process is known by number and
+ * is held like any other and not removed. Where a connection of this host joins an announced
+ * address, the kernel makes an endpoint of the local one by itself, flag IMPLICIT, and never forgets
+ * it, though it has room for 8 in all: those that were not there before the first holder
+ * ("implicit") go with the last. A holder is a hop; its process is known by number and
  * start time, since numbers are used again.
  */
 #define STATE_MOST (1024 * 1024)
@@ -224,6 +227,54 @@ static bool limits_from_json(const json_t *list, struct mptcp_limits *limits)
 	return true;
 }
 
+static bool is_implicit(const struct mptcp_endpoint *endpoint)
+{
+	return endpoint->flags & MPTCP_PM_ADDR_FLAG_IMPLICIT;
+}
+
+/* Notes which endpoints the kernel had made by itself before the first holder came. */
+static int note_implicit(struct state *state, struct error **err)
+{
+	struct mptcp_endpoint list[MPTCP_PM_MOST];
+	char text[IP_TEXT];
+	size_t count;
+	json_t *noted;
+
+	if (json_object_get(state->root, "implicit"))
+		return 0;
+	noted = list_of(state->root, "implicit");
+	if (!noted)
+		return error_set(err, ENOMEM, "no memory for the MPTCP endpoints");
+	if (mptcp_pm_list(list, &count, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		if (is_implicit(&list[i]) &&
+		    list_add(noted, ip_format_host(&list[i].address, text), err) < 0)
+			return -1;
+	return 0;
+}
+
+/* The last holder has left: what the kernel made for the hops' connections goes. */
+static int forget_implicit(struct state *state, struct error **err)
+{
+	const json_t *noted = json_object_get(state->root, "implicit");
+	struct mptcp_endpoint list[MPTCP_PM_MOST];
+	char text[IP_TEXT];
+	size_t count;
+
+	if (!noted)
+		return 0;
+	if (mptcp_pm_list(list, &count, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		if (is_implicit(&list[i]) &&
+		    !list_has(noted, ip_format_host(&list[i].address, text)) &&
+		    mptcp_pm_del(list[i].id, err) < 0)
+			return -1;
+	json_object_del(state->root, "implicit");
+	return 0;
+}
+
 /* Notes what the limits were and will be, unless an earlier hold did. */
 static int plan_limits(struct state *state, struct error **err)
 {
@@ -300,9 +351,9 @@ static int drop_unheld(struct state *state, struct error **err)
 		}
 		json_array_remove(ours, i);
 	}
-	if (json_array_size(json_object_get(state->root, "holders")) == 0)
-		return restore_limits(state, err);
-	return 0;
+	if (json_array_size(json_object_get(state->root, "holders")) != 0)
+		return 0;
+	return forget_implicit(state, err) < 0 ? -1 : restore_limits(state, err);
 }
 
 /* Removes holders of which `gone` says so, and what they alone held; then the file says it. */
@@ -382,7 +433,7 @@ int endpoints_hold(const char *hop, const struct ip_addr *addrs, size_t n, enum 
 		return -1;
 	before = json_deep_copy(state.root);
 	holder = holder_of(&state, hop, err);
-	if (!holder || plan_limits(&state, err) < 0 ||
+	if (!holder || note_implicit(&state, err) < 0 || plan_limits(&state, err) < 0 ||
 	    plan_addresses(&state, holder, addrs, n, err) < 0 || state_save(&state, err) < 0)
 		return -1;
 	if (tell_kernel(addrs, n, kind, &state, err) == 0)

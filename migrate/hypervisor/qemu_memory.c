@@ -259,24 +259,22 @@ int qemu_memory_wait_loaded(struct hv_vm *vm, int64_t deadline_ns, struct error 
 	enum hv_state state = HV_INCOMING;
 	char words[256];
 
-	/* "none": nobody has connected yet. */
-	while (state == HV_INCOMING) {
+	/* "none": nobody has connected yet. QEMU is paused a moment before it says "completed". */
+	while (!why) {
 		qemu_forget_events(vm);
-		if (ask_progress(vm, &memory, deadline_ns, &why) < 0 ||
-		    qemu_state(vm, &state, &why) < 0)
+		if (qemu_state(vm, &state, &why) < 0 ||
+		    ask_progress(vm, &memory, deadline_ns, &why) < 0)
 			break;
-		if (memory.phase == HV_MEMORY_FAILED) {
+		if (state == HV_PAUSED && memory.phase == HV_MEMORY_COMPLETED)
+			return 0;
+		if (memory.phase == HV_MEMORY_FAILED)
 			error_set(&why, EREMOTEIO, "%s", memory.failure);
-			break;
-		}
-		if (state == HV_INCOMING && qemu_wait_change(vm, deadline_ns, &why) < 0)
-			break;
+		else if (state != HV_INCOMING && state != HV_PAUSED)
+			error_set(&why, EPROTO, "QEMU is %s when it should wait for its state",
+				  hv_state_name(state));
+		else
+			(void)qemu_wait_change(vm, deadline_ns, &why);
 	}
-	if (!why && state == HV_PAUSED && memory.phase == HV_MEMORY_COMPLETED)
-		return 0;
-	if (!why)
-		error_set(&why, EPROTO, "QEMU is %s when it should wait for its state",
-			  hv_state_name(state));
 	error_propagate(err, why);
 	if (!qemu_alive(vm)) {
 		qemu_last_words(vm, words, sizeof(words));

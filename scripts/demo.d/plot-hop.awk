@@ -15,7 +15,7 @@ BEGIN {
 	ink = "#1f2933"; faint = "#5f6b76"
 	colour["east"] = "#cc79a7"; colour["west"] = "#0072b2"
 	colour["wan1"] = "#d55e00"; colour["wan2"] = "#009e73"
-	window = 0.5
+	tick = 0.1; window_most = 0.5
 }
 
 FNR == 1 {
@@ -54,6 +54,7 @@ function add_stage(phase, stage, begin, end)
 
 # --- numbers
 
+function time_of(n) { return t_min + window_most / 2 + n * tick }
 function x_of(t) { return left + (t - t_min) / (t_max - t_min) * (right - left) }
 function y_of(panel, v) { return panel_top[panel] + panel_height * (1 - v / y_max[panel]) }
 
@@ -74,25 +75,21 @@ function bytes_at(file, curve, t,    a, b)
 		(count[file, cursor + 1, curve] - count[file, cursor, curve]) * (t - a) / (b - a)
 }
 
-# Rates in Mbit/s, each over the window around its time
-function find_rates(file, panel,    curve, n, t, v)
+# Rates in Mbit/s, each over the window around its time; a file's curves are stacked on each other.
+function find_rates(file, panel, window,    curve, n, side)
 {
-	for (curve = 2; curve <= curves[file]; curve++) {
-		n = 0
-		for (t = t_min + window / 2; t <= t_max - window / 2; t += 0.1) {
-			n++
-			from[n] = bytes_at(file, curve, t - window / 2)
-		}
-		n = 0
-		for (t = t_min + window / 2; t <= t_max - window / 2; t += 0.1) {
-			n++
-			v = (bytes_at(file, curve, t + window / 2) - from[n]) * 8 / 1e6 / window
-			rate[file, curve, n] = v
-			if (v > y_max[panel])
-				y_max[panel] = v
-		}
+	points = int((t_max - t_min - window_most) / tick)
+	for (curve = 2; curve <= curves[file]; curve++)
+		for (side = -1; side <= 1; side += 2)
+			for (n = 1; n <= points; n++)
+				top[file, curve, n] += side * 8 / 1e6 / window * \
+					bytes_at(file, curve, time_of(n) + side * window / 2)
+	for (n = 1; n <= points; n++) {
+		for (curve = 3; curve <= curves[file]; curve++)
+			top[file, curve, n] += top[file, curve - 1, n]
+		if (top[file, curves[file], n] > y_max[panel])
+			y_max[panel] = top[file, curves[file], n]
 	}
-	points = n
 	y_step[panel] = nice_step(y_max[panel] / 4)
 	y_max[panel] = y_step[panel] * int(y_max[panel] / y_step[panel] + 1)
 }
@@ -131,16 +128,17 @@ function line(x1, y1, x2, y2, attributes)
 	printf "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" %s/>\n", x1, y1, x2, y2, attributes
 }
 
-# A curve and the area below it, from one point to another
-function curve_shape(file, curve, panel, first, last, paint, opacity,    i, d)
+# A curve from one point to another, and the area between it and the one below
+function curve_shape(file, curve, panel, first, last, paint,    i, edge, back)
 {
 	for (i = first; i <= last; i++)
-		d = d sprintf("%s%.1f %.1f", i == first ? "M" : "L", x_of(t_min + window / 2 + (i - 1) * 0.1),
-			y_of(panel, rate[file, curve, i]))
-	printf "<path d=\"%sL%.1f %.1fL%.1f %.1fZ\" fill=\"%s\" fill-opacity=\"%s\"/>\n", d,
-		x_of(t_min + window / 2 + (last - 1) * 0.1), y_of(panel, 0),
-		x_of(t_min + window / 2 + (first - 1) * 0.1), y_of(panel, 0), paint, opacity
-	printf "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"1.7\" stroke-linejoin=\"round\"/>\n", d, paint
+		edge = edge sprintf("%s%.1f %.1f", i == first ? "M" : "L", x_of(time_of(i)),
+			y_of(panel, top[file, curve, i]))
+	for (i = last; i >= first; i--)
+		back = back sprintf("L%.1f %.1f", x_of(time_of(i)),
+			y_of(panel, curve > 2 ? top[file, curve - 1, i] : 0))
+	printf "<path d=\"%s%sZ\" fill=\"%s\" fill-opacity=\"0.4\"/>\n", edge, back, paint
+	printf "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"1.6\" stroke-linejoin=\"round\"/>\n", edge, paint
 }
 
 # --- parts of the picture
@@ -231,18 +229,18 @@ function draw(    here, i)
 {
 	t_min = time[2, 1] > time[3, 1] ? time[2, 1] : time[3, 1]
 	t_max = time[2, samples[2]] < time[3, samples[3]] ? time[2, samples[2]] : time[3, samples[3]]
-	find_rates(2, 1)
-	find_rates(3, 2)
+	find_rates(2, 1, 0.3)
+	find_rates(3, 2, 0.5)
 	draw_frame()
 	draw_bands()
 	draw_ribbon()
 	draw_axes(1, "The client receives, Mbit/s")
-	draw_axes(2, "East sends to west, Mbit/s on each path")
-	here = int((switched - t_min - window / 2) / 0.1) + 1
-	curve_shape(2, 2, 1, 1, here, colour["east"], 0.35)
-	curve_shape(2, 2, 1, here, points, colour["west"], 0.35)
+	draw_axes(2, "East sends to west over both paths, Mbit/s")
+	here = int((switched - time_of(0)) / tick)
+	curve_shape(2, 2, 1, 1, here, colour["east"])
+	curve_shape(2, 2, 1, here, points, colour["west"])
 	for (i = 2; i <= curves[3]; i++)
-		curve_shape(3, i, 2, 1, points, colour[name[3, i]], 0.12)
+		curve_shape(3, i, 2, 1, points, colour[name[3, i]])
 	draw_legend()
 	text((left + right) / 2, panel_top[2] + panel_height + 38, "seconds since the hop began",
 		"text-anchor=\"middle\" fill=\"" faint "\"")
