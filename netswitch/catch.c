@@ -83,7 +83,7 @@ static int attach_program(int ifindex, int program, struct error **err)
 {
 	struct nl_msg msg;
 	struct tcmsg *tc = start(&msg, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, ifindex);
-	size_t options;
+	struct nlattr *options;
 
 	tc->tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
 	tc->tcm_handle = 1;

@@ -73,7 +73,7 @@ int mptcp_pm_add(const struct mptcp_endpoint *endpoint, struct error **err)
 	struct error *why = NULL;
 	char text[IP_TEXT];
 	struct nl_msg msg;
-	size_t nest;
+	struct nlattr *nest;
 	int id;
 
 	if (open_channel(&channel, err) < 0)
@@ -109,7 +109,7 @@ static int del_address(uint8_t id, const struct ip_addr *address, struct error *
 	auto_channel channel = {0};
 	struct error *why = NULL;
 	struct nl_msg msg;
-	size_t nest;
+	struct nlattr *nest;
 
 	if (open_channel(&channel, err) < 0)
 		return -1;
@@ -175,9 +175,9 @@ static void see_endpoint(const struct nlmsghdr *header, void *context)
 	};
 	bytes = in[endpoint->address.family == AF_INET ? MPTCP_PM_ADDR_ATTR_ADDR4
 						       : MPTCP_PM_ADDR_ATTR_ADDR6];
-	if (!bytes || nl_size(bytes) != ip_size(&endpoint->address))
+	if (!bytes || mnl_attr_get_payload_len(bytes) != ip_size(&endpoint->address))
 		return;
-	endpoint->address = ip_from_bytes(endpoint->address.family, nl_data(bytes));
+	endpoint->address = ip_from_bytes(endpoint->address.family, mnl_attr_get_payload(bytes));
 	found->count++;
 }
 

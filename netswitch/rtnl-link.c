@@ -44,8 +44,8 @@ static void see_link(const struct nlmsghdr *header, void *context)
 	link.master = (int)nl_u32(attrs[IFLA_MASTER]);
 	link.mtu = nl_u32(attrs[IFLA_MTU]);
 	strncpy(link.name, nl_string(attrs[IFLA_IFNAME]), sizeof(link.name) - 1);
-	if (attrs[IFLA_ADDRESS] && nl_size(attrs[IFLA_ADDRESS]) == MAC_SIZE)
-		memcpy(link.mac, nl_data(attrs[IFLA_ADDRESS]), MAC_SIZE);
+	if (attrs[IFLA_ADDRESS] && mnl_attr_get_payload_len(attrs[IFLA_ADDRESS]) == MAC_SIZE)
+		memcpy(link.mac, mnl_attr_get_payload(attrs[IFLA_ADDRESS]), MAC_SIZE);
 	rtnl_list_add(list, &link);
 }
 
@@ -201,7 +201,7 @@ static void put_vxlan_ends(struct nl_msg *msg, const struct rtnl_vxlan *vxlan)
 static int vxlan_change(const struct rtnl_vxlan *vxlan, struct error **err)
 {
 	struct nl_msg msg;
-	size_t info, data;
+	struct nlattr *info, *data;
 
 	if (!change_link(&msg, vxlan->name, err))
 		return -1;
@@ -218,7 +218,7 @@ int rtnl_vxlan_set(const struct rtnl_vxlan *vxlan, struct error **err)
 {
 	char local[IP_TEXT], remote[IP_TEXT];
 	struct nl_msg msg;
-	size_t info, data;
+	struct nlattr *info, *data;
 	int rc;
 
 	if (if_nametoindex(vxlan->name)) {
@@ -323,9 +323,9 @@ static void see_addr(const struct nlmsghdr *header, void *context)
 	/* A point-to-point address has its own in IFA_LOCAL; an IPv6 one only IFA_ADDRESS. */
 	attr = attrs[IFA_LOCAL] ? attrs[IFA_LOCAL] : attrs[IFA_ADDRESS];
 	addr = (struct ip_addr){.family = info->ifa_family, .prefix = info->ifa_prefixlen};
-	if (!attr || nl_size(attr) != ip_size(&addr))
+	if (!attr || mnl_attr_get_payload_len(attr) != ip_size(&addr))
 		return;
-	memcpy(addr.bytes, nl_data(attr), ip_size(&addr));
+	memcpy(addr.bytes, mnl_attr_get_payload(attr), ip_size(&addr));
 	rtnl_list_add(&search->list, &addr);
 }
 

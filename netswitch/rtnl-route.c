@@ -41,7 +41,7 @@ static void put_route(struct nl_msg *msg, const struct rtnl_route *route)
 
 static void put_mtu(struct nl_msg *msg, uint32_t mtu)
 {
-	size_t nest = nl_nest(msg, RTA_METRICS);
+	struct nlattr *nest = nl_nest(msg, RTA_METRICS);
 
 	nl_put_u32(msg, RTAX_LOCK, 1 << RTAX_MTU);
 	nl_put_u32(msg, RTAX_MTU, mtu);
@@ -96,11 +96,11 @@ int rtnl_route_del(const struct rtnl_route *route, struct error **err)
 static bool take_ip(struct ip_addr *addr, int family, const struct nlattr *attr)
 {
 	*addr = (struct ip_addr){.family = family};
-	if (!attr || nl_size(attr) != ip_size(addr)) {
+	if (!attr || mnl_attr_get_payload_len(attr) != ip_size(addr)) {
 		addr->family = 0;
 		return false;
 	}
-	memcpy(addr->bytes, nl_data(attr), ip_size(addr));
+	memcpy(addr->bytes, mnl_attr_get_payload(attr), ip_size(addr));
 	addr->prefix = (uint8_t)(ip_size(addr) * 8);
 	return true;
 }

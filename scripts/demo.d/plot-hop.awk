@@ -158,11 +158,17 @@ function draw_frame()
 function draw_ribbon(    x)
 {
 	x = x_of(switched)
-	rect(left, ribbon, x - left - 1.5, 22, "rx=\"4\" fill=\"" colour["east"] "\"")
-	rect(x + 1.5, ribbon, right - x - 1.5, 22, "rx=\"4\" fill=\"" colour["west"] "\"")
-	text((left + x) / 2, ribbon + 15.5, at_source, "text-anchor=\"middle\" fill=\"#1f0a16\" font-weight=\"bold\"")
-	text((right + x) / 2, ribbon + 15.5, at_destination,
-		"text-anchor=\"middle\" fill=\"#ffffff\" font-weight=\"bold\"")
+	draw_place(left, x - 1.5, at_source, colour["east"], "#1f0a16")
+	draw_place(x + 1.5, right, at_destination, colour["west"], "#ffffff")
+}
+
+# Of the words, what there's room for, up to a comma
+function draw_place(x1, x2, words, paint, pen)
+{
+	rect(x1, ribbon, x2 - x1, 22, "rx=\"4\" fill=\"" paint "\"")
+	while (8 * length(words) > x2 - x1 && sub(/,[^,]*$/, "", words))
+		continue
+	text((x1 + x2) / 2, ribbon + 15.5, words, "text-anchor=\"middle\" font-weight=\"bold\" fill=\"" pen "\"")
 }
 
 function label_of(phase,    seconds)

@@ -92,14 +92,14 @@ static inline void kit_request(struct nl_msg *msg)
 static inline void veth_create(const char *name, const char *peer, int peer_ns)
 {
 	struct nl_msg msg;
-	size_t info, data, end;
+	struct nlattr *info, *data, *end;
 
 	nl_start(&msg, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg));
 	nl_put_string(&msg, IFLA_IFNAME, name);
 	info = nl_nest(&msg, IFLA_LINKINFO);
 	nl_put_string(&msg, IFLA_INFO_KIND, "veth");
 	data = nl_nest(&msg, IFLA_INFO_DATA);
-	end = nl_header(&msg)->nlmsg_len;
+	end = mnl_nlmsg_get_payload_tail(nl_header(&msg));
 	nl_put(&msg, VETH_INFO_PEER, &(struct ifinfomsg){0}, sizeof(struct ifinfomsg));
 	nl_put_string(&msg, IFLA_IFNAME, peer);
 	if (peer_ns >= 0)
@@ -113,7 +113,7 @@ static inline void veth_create(const char *name, const char *peer, int peer_ns)
 static inline void bridge_create(const char *name)
 {
 	struct nl_msg msg;
-	size_t info;
+	struct nlattr *info;
 
 	nl_start(&msg, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg));
 	nl_put_string(&msg, IFLA_IFNAME, name);

@@ -11,7 +11,7 @@ static void test_what_is_put_is_parsed(void **state)
 {
 	const struct nlattr *attrs[8], *in[8];
 	struct nl_msg msg;
-	size_t nest;
+	struct nlattr *nest;
 
 	(void)state;
 	genl_start(&msg, 30, 1, 1, 0);
@@ -21,6 +21,7 @@ static void test_what_is_put_is_parsed(void **state)
 	nl_put_u32(&msg, 1, 0xdeadbeef);
 	nl_put_string(&msg, 2, "inside");
 	nl_nest_end(&msg, nest);
+	nl_put(&msg, 5, "no end", 6);
 	nl_put_u32(&msg, 99, 1); /* beyond the table */
 	assert_false(msg.overflow);
 	nl_parse(nl_header(&msg), GENL_HDRLEN, attrs, 7);
@@ -30,6 +31,8 @@ static void test_what_is_put_is_parsed(void **state)
 	assert_int_equal(nl_u32(attrs[4]), 0);
 	assert_string_equal(nl_string(attrs[4]), "");
 	assert_int_equal(nl_u32(attrs[1]), 0); /* too short for it */
+	assert_int_equal(nl_u16(attrs[5]), 0); /* too long */
+	assert_string_equal(nl_string(attrs[5]), "");
 	nl_parse_nested(attrs[3], in, 7);
 	assert_int_equal(nl_u32(in[1]), 0xdeadbeef);
 	assert_string_equal(nl_string(in[2]), "inside");
@@ -47,9 +50,25 @@ static void test_overflow_is_noticed(void **state)
 	nl_start(&msg, RTM_GETLINK, 0, sizeof(struct ifinfomsg));
 	for (int i = 0; i < 3; i++)
 		nl_put(&msg, 1, block, sizeof(block));
+	nl_nest_end(&msg, nl_nest(&msg, 2));
 	assert_true(msg.overflow);
 	assert_true(nl_header(&msg)->nlmsg_len <= NL_MSG_ROOM);
 	assert_error(nl_request(sock, &msg, &err), EMSGSIZE);
+}
+
+static void test_nest_without_room_is_noticed(void **state)
+{
+	uint8_t block[NL_MSG_ROOM - NLMSG_HDRLEN - NLA_HDRLEN] = {0};
+	struct nl_msg msg;
+
+	(void)state;
+	nl_start(&msg, RTM_GETLINK, 0, 0);
+	nl_put(&msg, 1, block, sizeof(block));
+	assert_false(msg.overflow);
+	assert_null(nl_nest(&msg, 2));
+	nl_nest_end(&msg, NULL);
+	assert_true(msg.overflow);
+	assert_int_equal(nl_header(&msg)->nlmsg_len, NL_MSG_ROOM);
 }
 
 /* Attributes with impossible lengths end the walk and are never read past the message. */
@@ -93,6 +112,20 @@ static void test_families_and_groups(void **state)
 	assert_error(genl_family(sock, MPTCP_PM_NAME, "no_such_group", &group, &err), ENOENT);
 }
 
+/* Beyond the errno: what the kernel's extended acknowledgement says. */
+static void test_the_kernel_says_why(void **state)
+{
+	struct error *err = NULL;
+
+	(void)state;
+	veth_create("x0", "x1", -1);
+	assert_int_equal(rtnl_link_mtu("x0", 1, &err), -1);
+	assert_int_equal(err->code, EINVAL);
+	assert_non_null(strstr(err->message, "(mtu less than device minimum)"));
+	error_free(err);
+	assert_ok(rtnl_link_delete("x0", &err));
+}
+
 static void count_links(const struct nlmsghdr *header, void *context)
 {
 	int *count = context;
@@ -118,7 +151,25 @@ static void test_events_arrive(void **state)
 	assert_ok(rtnl_link_delete("e0", &err));
 }
 
-/* A request after an answer that was not read to its end gets its own answer. */
+/*
+ * Events that wait on a socket are not taken for the answer to its request, even where they bear
+ * its sequence number: theirs is that of whoever made the change.
+ */
+static void test_events_are_no_answers(void **state)
+{
+	auto_nl sock = nl_open(NETLINK_ROUTE, NULL);
+	struct nl_msg msg;
+	int count = 0;
+
+	(void)state;
+	assert_ok(nl_join(sock, RTNLGRP_LINK, &err));
+	veth_create("e0", "e1", -1);
+	nl_start(&msg, RTM_GETLINK, NLM_F_DUMP, sizeof(struct ifinfomsg));
+	assert_ok(nl_query(sock, &msg, count_links, &count, &err));
+	assert_int_equal(count, 3);
+	assert_ok(rtnl_link_delete("e0", &err));
+}
+
 static void test_dump_of_many(void **state)
 {
 	char name[IF_NAMESIZE], peer[IF_NAMESIZE];
@@ -150,9 +201,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_is_put_is_parsed),
 		cmocka_unit_test(test_overflow_is_noticed),
+		cmocka_unit_test(test_nest_without_room_is_noticed),
 		cmocka_unit_test(test_broken_attributes_are_bounded),
 		cmocka_unit_test(test_families_and_groups),
+		cmocka_unit_test(test_the_kernel_says_why),
 		cmocka_unit_test(test_events_arrive),
+		cmocka_unit_test(test_events_are_no_answers),
 		cmocka_unit_test(test_dump_of_many),
 	};
 
