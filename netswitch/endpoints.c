@@ -34,8 +34,8 @@
  *
  * An address that the kernel has as an endpoint and "ours" does not name is somebody else's: it
  * is held like any other and not removed. Where a connection of this host joins an announced
- * address, the kernel makes an endpoint of the local one by itself, flag IMPLICIT, and never forgets
- * it, though it has room for 8 in all: those that were not there before the first holder
+ * address, the kernel makes an endpoint of the local one by itself, flag IMPLICIT, and never
+ * forgets it, though it has room for 8 in all: those that were not there before the first holder
  * ("implicit") go with the last. A holder is a hop; its process is known by number and
  * start time, since numbers are used again.
  */

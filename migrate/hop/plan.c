@@ -61,11 +61,11 @@ static int fill(struct hop_facts *facts, const struct fleet *fleet, const char *
 	if (!facts->vm || owner_require_self(vm, &owner, err) < 0 ||
 	    !vm_def_site(facts->vm, site, err))
 		return -1;
+	if (strcmp(owner.site, site) == 0)
+		return error_set(err, EINVAL, "VM %s: it is at site %s already", vm, site);
 	peer = choose_host(fleet, site, self, err);
 	if (!peer)
 		return -1;
-	if (strcmp(owner.site, site) == 0)
-		return error_set(err, EINVAL, "VM %s: it is at site %s already", vm, site);
 	if (choose_tunnel_path(self, peer, facts->tunnel_path, err) < 0 ||
 	    choose_new_nic(facts->vm, owner.nic, facts->new_nic, err) < 0 ||
 	    uuid_of_host(facts->source_uuid, err) < 0 || uuid_make(facts->hop, err) < 0)

@@ -33,6 +33,7 @@
  * Nothing is queued: one order is read, carried out and answered, then the next is read. A host
  * that does not read its answer within REPLY_MS loses it, and may ask again.
  */
+#define NOTHING_MS   10
 #define HOST_AWAY_MS 100
 #define REPLY_MS     5000
 
@@ -155,11 +156,10 @@ static int serve(int fd, struct reading *reading, struct agent *agent, bool is_s
 			return error_errno(err, "read of the port");
 		if (n == 0 && is_socket)
 			return 0;
-		if (p.revents & POLLHUP) {
-			if (begin_anew(reading, false, err) < 0)
-				return -1;
-			clock_sleep_ms(HOST_AWAY_MS);
-		}
+		if ((p.revents & POLLHUP) && begin_anew(reading, false, err) < 0)
+			return -1;
+		/* Whatever poll() saw, there was nothing to read: not the time to ask again at once. */
+		clock_sleep_ms(p.revents & POLLHUP ? HOST_AWAY_MS : NOTHING_MS);
 	}
 	return 0;
 }

@@ -43,7 +43,7 @@ vm_definition()
 		accel: $(accel)
 		machine: pc-q35-7.2
 		cpu: qemu64
-		memory: 256M
+		memory: ${LAB_MEMORY:-256M}
 		vcpus: 1
 		autostart: true
 		disks:

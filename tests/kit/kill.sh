@@ -25,7 +25,7 @@ kill_set_up()
 
 arm()
 {
-	lab exec "$1" sh -c "rm -f /run/edgehop/fault-hit-*; echo '$2 $3' >/run/edgehop/faults"
+	lab exec "$1" sh -c "mkdir -p -m 700 /run/edgehop; rm -f /run/edgehop/fault-hit-*; echo '$2 $3' >/run/edgehop/faults"
 }
 
 disarm()

@@ -115,14 +115,14 @@ static void test_families_and_groups(void **state)
 /* Beyond the errno: what the kernel's extended acknowledgement says. */
 static void test_the_kernel_says_why(void **state)
 {
-	struct error *err = NULL;
+	struct error *why = NULL;
 
 	(void)state;
 	veth_create("x0", "x1", -1);
-	assert_int_equal(rtnl_link_mtu("x0", 1, &err), -1);
-	assert_int_equal(err->code, EINVAL);
-	assert_non_null(strstr(err->message, "(mtu less than device minimum)"));
-	error_free(err);
+	assert_int_equal(rtnl_link_mtu("x0", 1, &why), -1);
+	assert_int_equal(why->code, EINVAL);
+	assert_non_null(strstr(why->message, "(mtu less than device minimum)"));
+	error_free(why);
 	assert_ok(rtnl_link_delete("x0", &err));
 }
 
@@ -151,23 +151,40 @@ static void test_events_arrive(void **state)
 	assert_ok(rtnl_link_delete("e0", &err));
 }
 
+static void count_all_but_links(const struct nlmsghdr *header, void *context)
+{
+	int *count = context;
+
+	if (!header)
+		*count = 0;
+	else if (header->nlmsg_type != RTM_NEWLINK)
+		(*count)++;
+}
+
 /*
- * Events that wait on a socket are not taken for the answer to its request, even where they bear
- * its sequence number: theirs is that of whoever made the change.
+ * Events that wait on a socket are not taken for the answer to its request: of a link, which have
+ * no sequence number, and of a route, which have that of whoever changed it, here the same.
  */
 static void test_events_are_no_answers(void **state)
 {
 	auto_nl sock = nl_open(NETLINK_ROUTE, NULL);
+	auto_nl other = nl_open(NETLINK_ROUTE, NULL);
+	struct rtnl_route route = {.to = ip("192.0.2.0/24"), .ifindex = 1};
 	struct nl_msg msg;
 	int count = 0;
 
 	(void)state;
-	assert_ok(nl_join(sock, RTNLGRP_LINK, &err));
-	veth_create("e0", "e1", -1);
 	nl_start(&msg, RTM_GETLINK, NLM_F_DUMP, sizeof(struct ifinfomsg));
-	assert_ok(nl_query(sock, &msg, count_links, &count, &err));
+	assert_ok(nl_join(sock, RTNLGRP_IPV4_ROUTE, &err));
+	assert_ok(rtnl_route_replace(&route, &err));
+	assert_ok(nl_query(sock, &msg, count_all_but_links, &count, &err));
+	assert_int_equal(count, 0);
+	assert_ok(nl_join(other, RTNLGRP_LINK, &err));
+	veth_create("e0", "e1", -1);
+	assert_ok(nl_query(other, &msg, count_links, &count, &err));
 	assert_int_equal(count, 3);
 	assert_ok(rtnl_link_delete("e0", &err));
+	assert_ok(rtnl_route_del(&route, &err));
 }
 
 static void test_dump_of_many(void **state)
