@@ -50,7 +50,7 @@ $(B)/libnetswitch.a: $(NETSWITCH)
 $(B)/libmigrate.a: $(MIGRATE)
 $(B)/lib%.a:
 	@rm -f $@
-	ar rcs $@ $^
+	ar rcsP $@ $^
 
 $(B)/edgehop: $(FRONT) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
@@ -75,7 +75,7 @@ UNIT_OBJECTS = $(patsubst $(B)/%,$(B)/san/%,$(MIGRATE) $(NETSWITCH) $(GUEST_PART
 GUEST_PARTS  = $(filter-out %/main.o,$(GUEST))
 $(B)/san/libunits.a: $(UNIT_OBJECTS)
 	@rm -f $@
-	ar rcs $@ $^
+	ar rcsP $@ $^
 $(B)/unit/%: tests/unit/%.c $(B)/san/libunits.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $< $(B)/san/libunits.a -lcmocka $(PKG_LIBS)
@@ -85,7 +85,7 @@ check-units: $(UNITS)
 
 check: setup
 	$(MAKE) all $(UNITS)
-	tests/run $(UNITS) tests/lab/test-*
+	tests/run -j 2 $(UNITS) tests/lab/test-*
 
 demo: setup
 	$(MAKE) all

@@ -51,7 +51,7 @@ static void show_progress(struct screen *screen, const json_t *snapshot)
 	if (!fresh && !screen->terminal)
 		return;
 	snprintf(screen->stage, sizeof(screen->stage), "%s", stage);
-	fprintf(stderr, "%sphase %d  %-11s", screen->terminal ? "\r\033[K" : "",
+	fprintf(stderr, "%sphase %d  %s", screen->terminal ? "\r\033[K" : "",
 		(int)json_integer_value(json_object_get(snapshot, "phase")), stage);
 	if (message)
 		fprintf(stderr, "  %s", message);

@@ -56,7 +56,10 @@ static int answer(struct destination *d, const char *name, const struct error *w
 
 static void lose_control(struct destination *d, const char *why)
 {
-	log_warn("control is lost: %s", why);
+	if (d->closing)
+		log_info("the source has closed");
+	else
+		log_warn("control is lost: %s", why);
 	control_destroy(d->control);
 	d->control = NULL;
 	if (d->accepted)

@@ -53,9 +53,12 @@ static void print_paths(const json_t *report, FILE *out)
 static void print_transport(const json_t *report, FILE *out)
 {
 	json_t *channels = json_object_get(report, "channels");
+	const char *peer_why = json_string_value(json_object_get(report, "peer_without_mptcp"));
 	const char *name;
 	json_t *channel;
 
+	if (peer_why)
+		fprintf(out, "  at the destination: %s\n", peer_why);
 	json_object_foreach(channels, name, channel) {
 		if (json_is_true(json_object_get(channel, "mptcp")))
 			continue;

@@ -45,6 +45,9 @@ static int greet(struct source *s, struct remote *remote, struct error **err)
 				 s->env.peer->name, name, s->env.peer->name);
 	if (!uuid_parse(uuid, s->job->facts->destination_uuid))
 		return error_set(err, EPROTO, "host %s: found no UUID", s->env.peer->name);
+	if (json_is_false(json_object_get(answer, "mptcp")))
+		report_set(s->report, "peer_without_mptcp",
+			   json_incref(json_object_get(answer, "why_not")));
 	return 0;
 }
 

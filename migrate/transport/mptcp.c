@@ -33,7 +33,7 @@ static int stream_socket(int family, const char **why_not)
 		*why_not = NULL;
 		return fd;
 	}
-	*why_not = errno == ENOPROTOOPT ? "MPTCP is switched off here (net.mptcp.enabled=0)"
+	*why_not = errno == ENOPROTOOPT ? "MPTCP is switched off (net.mptcp.enabled=0)"
 					: "this kernel has no MPTCP";
 	return socket(family, type, IPPROTO_TCP);
 }

@@ -435,7 +435,7 @@ static void *relay_main(void *arg)
 	look_at_connection(r);
 	if (result < 0) {
 		error_wrap(&why, "channel %s", r->channel->name);
-		log_warn("%s", error_text(why));
+		log_info("%s", error_text(why)); /* whether it matters, its owner knows */
 		say_farewell(r, why);
 	}
 	pthread_mutex_lock(&r->lock);
