@@ -36,10 +36,12 @@ static const char *armed_action(const char *name, char line[128])
 	return NULL;
 }
 
-static void show_hit(const char *name)
+static void disarm_and_show(const char *name)
 {
 	char path[PATH_MAX];
 
+	if (place(path, NULL, PLACE_RUN "/faults") == 0)
+		unlink(path);
 	if (place(path, NULL, PLACE_RUN "/fault-hit-%s", name) < 0)
 		return;
 
@@ -56,7 +58,7 @@ int fault_point(const char *name, struct error **err)
 	if (!action)
 		return 0;
 	log_warn("fault point %s: %s", name, action);
-	show_hit(name);
+	disarm_and_show(name);
 	if (strcmp(action, "kill") == 0)
 		raise(SIGKILL);
 	while (strcmp(action, "hang") == 0)

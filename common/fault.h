@@ -13,7 +13,8 @@
  *	hang	this process sleeps until it is killed
  *	slow	this process sleeps for 2 s, then goes on
  *
- * A point that is reached while armed first creates PLACE_RUN "/fault-hit-NAME", which tests wait for.
+ * A point that is reached while armed disarms all, so that it strikes once and spares the recovery,
+ * and creates PLACE_RUN "/fault-hit-NAME", which tests wait for.
  * Only root can write there; without the file a point costs one failing open().
  *
  * The names, in a hop's order (S at the source, D at the destination):

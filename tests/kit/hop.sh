@@ -75,10 +75,20 @@ runs_at()
 	[ "$(vm_state "$1")" = running ]
 }
 
+# No hop is open on either host.
+settled()
+{
+	local host
+
+	for host in east west; do
+		[ "$(lab exec "$host" edgehop status --json | jq length)" = 0 ] || return 1
+	done
+}
+
 # runs_only_at SITE: there, and nothing of it anywhere else
 runs_only_at()
 {
-	runs_at "$1" || fail "the VM is $(vm_state "$1") at $1, it should run"
+	wait_for 10 runs_at "$1" || fail "the VM is $(vm_state "$1") at $1, it should run"
 	! lab exec "$(other_site "$1")" pgrep -x -f 'qemu-system-x86_64 .*guest=web.*' >/dev/null ||
 		fail "something of the VM is left at $(other_site "$1")"
 }
@@ -88,6 +98,7 @@ no_traces()
 {
 	local host left
 
+	wait_for 30 settled || fail "a hop is open still: $(lab exec east edgehop status; lab exec west edgehop status)"
 	for host in "$@"; do
 		left=$(lab exec "$host" sh -c '
 			ip -o link | grep -o "ehx[0-9a-f]*"

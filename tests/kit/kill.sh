@@ -28,24 +28,9 @@ arm()
 	lab exec "$1" sh -c "mkdir -p -m 700 /run/edgehop; rm -f /run/edgehop/fault-hit-*; echo '$2 $3' >/run/edgehop/faults"
 }
 
-disarm()
-{
-	lab exec "$1" rm -f /run/edgehop/faults
-}
-
 hit()
 {
 	lab exec "$1" test -e "/run/edgehop/fault-hit-$2"
-}
-
-# No hop is open on either host.
-settled()
-{
-	local host
-
-	for host in east west; do
-		[ "$(lab exec "$host" edgehop status --json | jq length)" = 0 ] || return 1
-	done
 }
 
 worker_dies()
@@ -53,7 +38,6 @@ worker_dies()
 	arm "$1" "$2" kill
 	lab exec "$from" edgehop migrate web "$to" >"$scratch/hop.out" 2>&1 || true
 	hit "$1" "$2" || fail "the hop never came to $2: $(cat "$scratch/hop.out")"
-	disarm "$1"
 }
 
 host_dies()
