@@ -16,8 +16,8 @@
  * state changes, what happens now. One line, no trailing full stop or newline.
  */
 struct error {
-	int code;	/* an errno value; 0 where none fits */
-	char *message;	/* never NULL */
+	int code;      /* an errno value; 0 where none fits */
+	char *message; /* never NULL */
 };
 
 #define PRINTF_LIKE(fmt_index, first) __attribute__((format(printf, fmt_index, first)))

@@ -176,8 +176,8 @@ int jsonl_write(int fd, const json_t *object, int64_t deadline_ns, struct error 
 static const char *type_name(const json_t *value)
 {
 	static const char *const names[] = {
-		[JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list",	  [JSON_STRING] = "a string",
-		[JSON_INTEGER] = "a number", [JSON_REAL] = "a real",	  [JSON_TRUE] = "true",
+		[JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list", [JSON_STRING] = "a string",
+		[JSON_INTEGER] = "a number", [JSON_REAL] = "a real",  [JSON_TRUE] = "true",
 		[JSON_FALSE] = "false",	     [JSON_NULL] = "null",
 	};
 

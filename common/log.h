@@ -11,11 +11,16 @@
  *     [SECONDS since the process started] LEVEL HOP-UUID module: message
  * Secrets never go in here. Thread-safe: a line is one write().
  */
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG
+};
 
 void log_set_level(enum log_level level);
-void log_set_fd(int fd);		/* default 2; the caller keeps the descriptor open */
-void log_set_hop(const char *uuid);	/* stamped on every line from now on; NULL ends that */
+void log_set_fd(int fd);	    /* default 2; the caller keeps the descriptor open */
+void log_set_hop(const char *uuid); /* stamped on every line from now on; NULL ends that */
 
 /* Turns debugging on for the named modules ("tunnel,relay"), or for "all". */
 void log_set_debug(const char *modules);

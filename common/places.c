@@ -18,6 +18,7 @@ int place(char buf[PATH_MAX], struct error **err, const char *fmt, ...)
 	n = vsnprintf(buf + used, (size_t)(PATH_MAX - used), fmt, ap);
 	va_end(ap);
 	if (n < 0 || n >= PATH_MAX - used)
-		return error_set(err, ENAMETOOLONG, "%.64s...: longer than %d bytes", buf, PATH_MAX);
+		return error_set(err, ENAMETOOLONG, "%.64s...: longer than %d bytes", buf,
+				 PATH_MAX);
 	return 0;
 }

@@ -13,7 +13,8 @@
 
 static const char help[] =
 	"usage: edgehop abort VM|HOP\n"
-	"Ends a hop that this host is the source of: the VM runs on here. Too late once the VM was\n"
+	"Ends a hop that this host is the source of: the VM runs on here. Too late once the VM "
+	"was\n"
 	"released to the destination; the command then says so. Waits for the hop's end.\n";
 
 struct wanted {
@@ -29,8 +30,7 @@ static int match(const char *hop, enum hop_state state, const json_t *facts, voi
 
 	(void)state;
 	(void)err;
-	if (strcmp(hop, wanted->what) == 0 ||
-	    (known && strcmp(known->vm->name, wanted->what) == 0))
+	if (strcmp(hop, wanted->what) == 0 || (known && strcmp(known->vm->name, wanted->what) == 0))
 		memcpy(wanted->hop, hop, UUID_SIZE);
 	return 0;
 }

@@ -40,8 +40,7 @@ static void show_progress(struct screen *screen, const json_t *snapshot)
 	json_int_t total = json_integer_value(json_object_get(snapshot, "total"));
 	json_int_t round = json_integer_value(json_object_get(snapshot, "round"));
 	json_int_t eta = json_integer_value(json_object_get(snapshot, "eta_ms"));
-	json_int_t pause_ms =
-		json_integer_value(json_object_get(snapshot, "expected_downtime_ms"));
+	json_int_t pause_ms = json_integer_value(json_object_get(snapshot, "expected_downtime_ms"));
 	char done_text[UNITS_TEXT], total_text[UNITS_TEXT], rate_text[UNITS_TEXT];
 	bool fresh;
 
@@ -106,8 +105,10 @@ static int await_keeper(const struct screen *screen, const char *hop)
 		told = true;
 		clock_sleep_ms(100);
 	}
-	fprintf(stderr, "edgehop: hop %s has no end yet: see `edgehop status`, then run `edgehop "
-			"recover`\n", hop);
+	fprintf(stderr,
+		"edgehop: hop %s has no end yet: see `edgehop status`, then run `edgehop "
+		"recover`\n",
+		hop);
 	return 3;
 }
 
@@ -155,8 +156,10 @@ static int follow(const char *hop, int fd, struct screen *screen, struct jsonl *
 		else if (why->code != ETIMEDOUT)
 			return await_keeper(screen, hop);
 		if (handle_interrupts(hop, &handled)) {
-			fprintf(stderr, "edgehop: hop %s goes on without this command: `edgehop "
-					"status`, `edgehop abort`\n", hop);
+			fprintf(stderr,
+				"edgehop: hop %s goes on without this command: `edgehop "
+				"status`, `edgehop abort`\n",
+				hop);
 			return 3;
 		}
 	}

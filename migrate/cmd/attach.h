@@ -6,8 +6,8 @@
 
 /*
  * Follows a hop's worker until its end, showing its progress: a line that rewrites itself on a
- * terminal, one line a phase otherwise, nothing with json. The report goes to standard output. Ctrl-C
- * asks the worker for an abort; a second one leaves it alone. Returns the hop's exit status.
+ * terminal, one line a phase otherwise, nothing with json. The report goes to standard output.
+ * Ctrl-C asks the worker for an abort; a second one leaves it alone. Returns the hop's exit status.
  */
 int attach_to_hop(const char *hop, bool json);
 

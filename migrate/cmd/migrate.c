@@ -104,10 +104,8 @@ int cmd_migrate(int argc, char **argv)
 				 .fleet = fleet,
 				 .rsh = options.rsh,
 				 .downtime_ns = options.downtime_ns};
-	const struct keeper_job keeper = {.hop = facts->hop,
-					  .work = source_work,
-					  .recover = source_recover,
-					  .context = &job};
+	const struct keeper_job keeper = {
+		.hop = facts->hop, .work = source_work, .recover = source_recover, .context = &job};
 
 	if (keeper_start(&keeper, &why) < 0)
 		return cmd_fail(why);

@@ -15,7 +15,8 @@
 static const char help[] =
 	"usage: edgehop recover [--boot] [-e COMMAND]\n"
 	"Brings every hop of this host whose worker died to its end: undone where the VM was not\n"
-	"released, finished where it was accepted. Safe to repeat. --boot: for the start of a host, as\n"
+	"released, finished where it was accepted. Safe to repeat. --boot: for the start of a "
+	"host, as\n"
 	"without, but does not wait for the other host longer than a few seconds.\n"
 	"Exit status 3: UNKNOWN where a VM runs, since the other host can't be asked; nothing was\n"
 	"started.\n";

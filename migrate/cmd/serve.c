@@ -14,10 +14,10 @@
 #include "common/log.h"
 #include "migrate/hop/open.h"
 
-static const char help[] =
-	"usage: edgehop serve\n"
-	"What another host's edgehop starts here through SSH: answers requests, JSON lines on standard\n"
-	"input and output. Not for people.\n";
+static const char help[] = "usage: edgehop serve\n"
+			   "What another host's edgehop starts here through SSH: answers requests, "
+			   "JSON lines on standard\n"
+			   "input and output. Not for people.\n";
 
 #define IDLE_NS	  (300 * NS_PER_SEC)
 #define LINE_MOST ((size_t)1 << 20)
@@ -26,15 +26,13 @@ static int answer_all(const struct fleet *fleet, struct jsonl *lines)
 {
 	for (;;) {
 		auto_error why = NULL;
-		auto_json request =
-			jsonl_read(lines, STDIN_FILENO, clock_ns() + IDLE_NS, &why);
+		auto_json request = jsonl_read(lines, STDIN_FILENO, clock_ns() + IDLE_NS, &why);
 		auto_json answer = NULL;
 
 		if (!request)
 			return why->code == ECONNRESET ? CMD_DONE : cmd_fail(why);
 		answer = hop_serve(fleet, request);
-		if (!answer ||
-		    jsonl_write(STDOUT_FILENO, answer, clock_ns() + IDLE_NS, &why) < 0)
+		if (!answer || jsonl_write(STDOUT_FILENO, answer, clock_ns() + IDLE_NS, &why) < 0)
 			return cmd_fail(why);
 	}
 }

@@ -54,13 +54,12 @@ static void print_hops(const json_t *list)
 		return;
 	}
 	printf("%-36s  %-12s %-11s %-9s %s\n", "HOP", "VM", "SIDE", "STATE", "DOING");
-	json_array_foreach(list, i, entry) {
+	json_array_foreach (list, i, entry) {
 		const json_t *progress = json_object_get(entry, "progress");
 
 		printf("%-36s  %-12s %-11s %-9s %s\n", text_of(entry, "hop"), text_of(entry, "vm"),
 		       text_of(entry, "side"), text_of(entry, "state"),
-		       progress ? text_of(progress, "stage")
-				: "no worker: run `edgehop recover`");
+		       progress ? text_of(progress, "stage") : "no worker: run `edgehop recover`");
 	}
 }
 

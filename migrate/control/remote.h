@@ -10,9 +10,9 @@
 
 /*
  * `edgehop serve` on another host, started through SSH with the operator's keys and spoken to in
- * JSON lines: {"do": NAME, ...} is answered by {"done": NAME, ...} or {"failed": NAME, "error": TEXT}.
- * It lives as long as the connection. Used to start a hop's far side and to recover; never during a
- * hop. Secrets go through its standard input, in no argument.
+ * JSON lines: {"do": NAME, ...} is answered by {"done": NAME, ...} or {"failed": NAME, "error":
+ * TEXT}. It lives as long as the connection. Used to start a hop's far side and to recover; never
+ * during a hop. Secrets go through its standard input, in no argument.
  */
 struct remote;
 

@@ -135,21 +135,23 @@ static int check_host_key(struct ssh *ssh, LIBSSH2_KNOWNHOSTS *known, const char
 	int found = LIBSSH2_KNOWNHOST_CHECK_FAILURE;
 
 	if (key)
-		found = libssh2_knownhost_checkp(known, name, target->port, key, size,
-						 LIBSSH2_KNOWNHOST_TYPE_PLAIN |
-							 LIBSSH2_KNOWNHOST_KEYENC_RAW,
-						 NULL);
+		found = libssh2_knownhost_checkp(
+			known, name, target->port, key, size,
+			LIBSSH2_KNOWNHOST_TYPE_PLAIN | LIBSSH2_KNOWNHOST_KEYENC_RAW, NULL);
 	switch (found) {
 	case LIBSSH2_KNOWNHOST_CHECK_MATCH:
 		return 0;
 	case LIBSSH2_KNOWNHOST_CHECK_MISMATCH:
-		return error_set(err, EACCES,
-				 "ssh: %s: found another host key for %s than the one expected: the "
-				 "host changed, or it is not the host; nothing was sent to it",
-				 path, name);
+		return error_set(
+			err, EACCES,
+			"ssh: %s: found another host key for %s than the one expected: the "
+			"host changed, or it is not the host; nothing was sent to it",
+			path, name);
 	default:
-		return error_set(err, EACCES, "ssh: %s: no key for %s, expected one; nothing was "
-				 "sent to it", path, name);
+		return error_set(err, EACCES,
+				 "ssh: %s: no key for %s, expected one; nothing was "
+				 "sent to it",
+				 path, name);
 	}
 }
 
@@ -175,8 +177,10 @@ static int authenticate(struct ssh *ssh, const struct remote_target *target, int
 	}
 	if (n == 0)
 		return 0;
-	error_set(err, EACCES, "ssh: %s was not accepted for user %s, expected a key in its "
-		  "authorized_keys", path, target->user);
+	error_set(err, EACCES,
+		  "ssh: %s was not accepted for user %s, expected a key in its "
+		  "authorized_keys",
+		  path, target->user);
 	if (n == LIBSSH2_ERROR_EAGAIN)
 		return ssh_error(ssh, n, "authentication", NULL);
 	return -1;

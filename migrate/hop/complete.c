@@ -16,10 +16,9 @@ int complete_finish(const struct hop_env *env, struct error **err)
 {
 	const struct vm_site *old = hop_old_site(env->facts);
 
-	if (hv_alive(env->vm) &&
-	    (tunnel_guest_detach(&env->tunnel, env->old_tap, old->addresses, old->address_count,
-				 err) < 0 ||
-	     tap_place_idle(env->old_tap, err) < 0))
+	if (hv_alive(env->vm) && (tunnel_guest_detach(&env->tunnel, env->old_tap, old->addresses,
+						      old->address_count, err) < 0 ||
+				  tap_place_idle(env->old_tap, err) < 0))
 		return -1;
 	if (tunnel_close(&env->tunnel, err) < 0 || endpoints_release(env->facts->hop, err) < 0)
 		return -1;
@@ -41,8 +40,7 @@ static int ensure_runs(const struct hop_env *env, struct error **err)
 			 hv_state_name(state));
 }
 
-int complete_recover(const struct hop_env *env, int64_t deadline_ns, bool *held,
-		     struct error **err)
+int complete_recover(const struct hop_env *env, int64_t deadline_ns, bool *held, struct error **err)
 {
 	struct owner owner = hop_owner_accepted(env->facts);
 	enum vnic_state state = VNIC_ANNOUNCING;

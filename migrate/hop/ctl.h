@@ -14,7 +14,8 @@
  *	{"op":"watch"}	 snapshots as they change, then the end
  *	{"op":"status"}	 one snapshot
  *	{"op":"abort"}	 {"ok":true}; whether it still could be is seen in the end
- *	{"op":"decide"}	 (destination) {"decision":"ACCEPTED"|"REFUSED"} once it stands in the journal
+ *	{"op":"decide"}	 (destination) {"decision":"ACCEPTED"|"REFUSED"} once it stands in the
+ *journal
  *
  * A thread of its own serves the socket; the worker publishes and asks.
  */

@@ -23,28 +23,30 @@
 /*
  * Theory of operation
  *
- *   listening --control--> serving requests --PREPARED--> waiting for RELEASED --ACCEPTED--> switching
- *       |                        |                               |                              |
- *       +--- control lost, or a request failed: REFUSED, undo ---+                  vNICs, then the end
+ *   listening --control--> serving requests --PREPARED--> waiting for RELEASED --ACCEPTED-->
+ * switching |                        |                               | |
+ *       +--- control lost, or a request failed: REFUSED, undo ---+                  vNICs, then the
+ * end
  *
- * Until ACCEPTED this side may refuse at any moment, for good; afterwards it carries the hop to its end
- * by itself, whether the source lives or not. When control is lost after PREPARED, it waits `hold` for
- * the source's recovery to ask for a decision through SSH (`serve` passes that on to ctl), then refuses.
+ * Until ACCEPTED this side may refuse at any moment, for good; afterwards it carries the hop to its
+ * end by itself, whether the source lives or not. When control is lost after PREPARED, it waits
+ * `hold` for the source's recovery to ask for a decision through SSH (`serve` passes that on to
+ * ctl), then refuses.
  */
 static const struct {
 	const char *name;
 	destination_request *serve;
 } requests[] = {
-	{"tunnel", destination_tunnel},	  {"incoming", destination_incoming},
-	{"disk", destination_disk},	  {"memory", destination_memory},
-	{"prepare", destination_prepare}, {"release", destination_release},
+	{"tunnel", destination_tunnel},	    {"incoming", destination_incoming},
+	{"disk", destination_disk},	    {"memory", destination_memory},
+	{"prepare", destination_prepare},   {"release", destination_release},
 	{"undo", destination_undo_request}, {"close", destination_close},
 };
 
-#define RECOVER_NS    (600 * NS_PER_SEC)
-#define CONTROL_NS    (30 * NS_PER_SEC)
-#define GOODBYE_NS    (3 * NS_PER_SEC)
-#define IDLE_MS	      500
+#define RECOVER_NS (600 * NS_PER_SEC)
+#define CONTROL_NS (30 * NS_PER_SEC)
+#define GOODBYE_NS (3 * NS_PER_SEC)
+#define IDLE_MS	   500
 
 static int answer(struct destination *d, const char *name, const struct error *why)
 {
@@ -167,9 +169,9 @@ static void tell_event(struct destination *d, const char *name)
 {
 	auto_json event = json_pack("{s:s, s:o}", "event", name, "vnic", vnic_report(d->vnic));
 
-	ctl_publish(d->ctl, json_pack("{s:s, s:s, s:s, s:O}", "event", "progress", "stage", "vnic",
-				      "hop", d->env.facts->hop, "vnic",
-				      json_object_get(event, "vnic")));
+	ctl_publish(d->ctl,
+		    json_pack("{s:s, s:s, s:s, s:O}", "event", "progress", "stage", "vnic", "hop",
+			      d->env.facts->hop, "vnic", json_object_get(event, "vnic")));
 	if (d->control && control_send(d->control, event, NULL) < 0)
 		lose_control(d, "an event could not be sent");
 }

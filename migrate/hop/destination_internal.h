@@ -20,17 +20,16 @@ struct destination {
 	struct relay *disks[VM_DISKS_MOST];
 	struct relay *memory;
 	bool prepared, accepted, refused;
-	bool closing;		 /* the source has said that it is done, too */
-	int64_t decide_by_ns;	 /* when prepared without the source: refuses then */
+	bool closing;	      /* the source has said that it is done, too */
+	int64_t decide_by_ns; /* when prepared without the source: refuses then */
 	struct vnic_switch *vnic;
 };
 
 /* One request of the source. *answer gets what is to be added to {"done": NAME}. */
 typedef int destination_request(struct destination *d, const json_t *request, struct error **err);
 
-destination_request destination_tunnel, destination_incoming, destination_disk,
-	destination_memory, destination_prepare, destination_release, destination_undo_request,
-	destination_close;
+destination_request destination_tunnel, destination_incoming, destination_disk, destination_memory,
+	destination_prepare, destination_release, destination_undo_request, destination_close;
 
 /* Accepts: journal, ownership, the VM runs. For RELEASED, and for a decision asked by SSH. */
 int destination_accept(struct destination *d, struct error **err);

@@ -82,8 +82,8 @@ int destination_incoming(struct destination *d, const json_t *request, struct er
 }
 
 /* The source's channel of that name, relayed to a Unix socket of the hypervisor. */
-static int relay_to(struct destination *d, const char *name, const char *path,
-		    struct relay **relay, struct error **err)
+static int relay_to(struct destination *d, const char *name, const char *path, struct relay **relay,
+		    struct error **err)
 {
 	struct channel *channel;
 	int fd;
@@ -156,8 +156,8 @@ int destination_prepare(struct destination *d, const json_t *request, struct err
 }
 
 /*
- * The guest remembers its old gateway's MAC, which nobody has on this side of the tunnel: it is told
- * that the gateway is at the tap from now on.
+ * The guest remembers its old gateway's MAC, which nobody has on this side of the tunnel: it is
+ * told that the gateway is at the tap from now on.
  */
 static void introduce_gateway(const struct destination *d)
 {

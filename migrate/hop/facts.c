@@ -55,8 +55,10 @@ json_t *hop_facts_to_json(const struct hop_facts *facts, enum hop_side side, str
 static int check(const struct hop_facts *facts, struct error **err)
 {
 	if (strcmp(facts->source, facts->destination) == 0)
-		return error_set(err, EINVAL, "source and destination are both %s, expected two "
-				 "hosts", facts->source);
+		return error_set(err, EINVAL,
+				 "source and destination are both %s, expected two "
+				 "hosts",
+				 facts->source);
 	if (vm_def_nic(facts->vm, facts->old_nic, err) < 0 ||
 	    vm_def_nic(facts->vm, facts->new_nic, err) < 0 ||
 	    !vm_def_site(facts->vm, facts->source_site, err) ||

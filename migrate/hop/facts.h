@@ -16,16 +16,19 @@
  */
 struct hop_facts {
 	char hop[UUID_SIZE];
-	char source[NAME_SIZE], destination[NAME_SIZE];		  /* hosts */
+	char source[NAME_SIZE], destination[NAME_SIZE]; /* hosts */
 	char source_site[NAME_SIZE], destination_site[NAME_SIZE];
 	char source_uuid[UUID_SIZE], destination_uuid[UUID_SIZE]; /* hosts' */
 	char old_nic[NAME_SIZE], new_nic[NAME_SIZE];
-	char tunnel_path[NAME_SIZE];	/* the path that the tunnel starts on */
-	uint64_t epoch;			/* of the source's ownership */
-	struct vm_def *vm;		/* owned */
+	char tunnel_path[NAME_SIZE]; /* the path that the tunnel starts on */
+	uint64_t epoch;		     /* of the source's ownership */
+	struct vm_def *vm;	     /* owned */
 };
 
-enum hop_side { HOP_SOURCE, HOP_DESTINATION };
+enum hop_side {
+	HOP_SOURCE,
+	HOP_DESTINATION
+};
 
 /* side: whose journal or message it is. The caller decrefs. */
 json_t *hop_facts_to_json(const struct hop_facts *facts, enum hop_side side, struct error **err);

@@ -91,10 +91,10 @@ int journal_create(const char *hop, const json_t *facts, struct error **err)
 		return -1;
 
 	auto_close fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
-	auto_json record = json_pack("{s:s, s:i, s:i, s:[], s:s, s:s, s:O}", "journal", "edgehop",
-				     "version", JOURNAL_VERSION, "compatible", JOURNAL_COMPATIBLE,
-				     "features", "hop", hop, "state", state_names[HOP_OPEN], "facts",
-				     (json_t *)(uintptr_t)facts);
+	auto_json record =
+		json_pack("{s:s, s:i, s:i, s:[], s:s, s:s, s:O}", "journal", "edgehop", "version",
+			  JOURNAL_VERSION, "compatible", JOURNAL_COMPATIBLE, "features", "hop", hop,
+			  "state", state_names[HOP_OPEN], "facts", (json_t *)(uintptr_t)facts);
 
 	if (fd < 0)
 		return error_errno(err, "%s", path);

@@ -21,8 +21,8 @@
  *		      OPEN | PREPARED -> REFUSED -> UNDONE
  *
  * RELEASED: the source will not run the VM by itself. ACCEPTED and REFUSED: the destination's
- * answer, each for good. GONE: the source knows that it was accepted. RETAKEN: the source knows that it
- * was refused, and owns the VM again.
+ * answer, each for good. GONE: the source knows that it was accepted. RETAKEN: the source knows
+ *that it was refused, and owns the VM again.
  */
 enum hop_state {
 	HOP_OPEN,

@@ -87,9 +87,10 @@ static void end_after_death(const struct keeper_job *job, int wait_status)
 	end = json_pack("{s:s, s:s, s:i, s:s}", "event", "end", "hop", job->hop, "status", status,
 			"error", "the worker died; the hop was recovered");
 	if (status == 3)
-		json_object_set_new(end, "error",
-				    json_string("the worker died and the hop could not be recovered "
-						"yet: run `edgehop recover`"));
+		json_object_set_new(
+			end, "error",
+			json_string("the worker died and the hop could not be recovered "
+				    "yet: run `edgehop recover`"));
 	keeper_write_end(job->hop, end);
 	_exit(status);
 }
@@ -221,7 +222,8 @@ static bool gone(const char *hop, const char *file)
 
 bool keeper_worker_gone(const char *hop)
 {
-	/* The keeper first: it would start a recovery beside ours. A keeper that asks is not killed. */
+	/* The keeper first: it would start a recovery beside ours. A keeper that asks is not
+	 * killed. */
 	char path[PATH_MAX];
 	auto_free char *text = NULL;
 

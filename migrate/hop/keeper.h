@@ -8,10 +8,10 @@
 #include "common/error.h"
 
 /*
- * A hop's two processes on a host. The worker does the work. The keeper is its parent and only waits:
- * when the worker dies in any way that is not an orderly end, the keeper runs the recovery. Both are
- * detached from whoever started them: own session, no terminal, no open descriptors; what they say
- * goes to PLACE_RUN "/hops/HOP/log".
+ * A hop's two processes on a host. The worker does the work. The keeper is its parent and only
+ * waits: when the worker dies in any way that is not an orderly end, the keeper runs the recovery.
+ * Both are detached from whoever started them: own session, no terminal, no open descriptors; what
+ * they say goes to PLACE_RUN "/hops/HOP/log".
  */
 struct keeper_job {
 	const char *hop;

@@ -8,7 +8,8 @@
 #include "migrate/config/fleet.h"
 #include "migrate/hop/facts.h"
 
-/* The beginning of a hop, before any worker: what `migrate` asks for, checked against what there is. */
+/* The beginning of a hop, before any worker: what `migrate` asks for, checked against what there
+ * is. */
 
 /* Facts of a hop of the VM from this host to the site; the caller frees them. */
 struct hop_facts *hop_plan(const struct fleet *fleet, const char *vm, const char *site,

@@ -114,7 +114,7 @@ static void sum_paths(struct report *report)
 	json_t *bytes;
 	size_t i;
 
-	json_array_foreach(json_object_get(report->json, "subflows"), i, subflow) {
+	json_array_foreach (json_object_get(report->json, "subflows"), i, subflow) {
 		const char *name = json_string_value(json_object_get(subflow, "path"));
 		json_int_t sent = json_integer_value(json_object_get(subflow, "bytes_sent"));
 		json_int_t before;
@@ -124,7 +124,7 @@ static void sum_paths(struct report *report)
 		json_object_set_new(paths, name, json_pack("{s:I}", "bytes", before + sent));
 		total += sent;
 	}
-	json_object_foreach(paths, path, bytes) {
+	json_object_foreach (paths, path, bytes) {
 		json_int_t sent = json_integer_value(json_object_get(bytes, "bytes"));
 
 		json_object_set_new(bytes, "share",

@@ -13,7 +13,8 @@
 
 /*
  * What a hop did, made by its source while it goes and kept in PLACE_STATE "/history/HOP.json". The
- * JSON (docs/report.md) is the truth; the text for people is made from it, also by `edgehop history`.
+ * JSON (docs/report.md) is the truth; the text for people is made from it, also by `edgehop
+ * history`.
  */
 struct report;
 

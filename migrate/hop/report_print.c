@@ -23,7 +23,7 @@ static void print_stages(const json_t *report, FILE *out)
 	size_t i;
 
 	fprintf(out, "  phase  stage        time\n");
-	json_array_foreach(json_object_get(report, "stages"), i, stage)
+	json_array_foreach (json_object_get(report, "stages"), i, stage)
 		fprintf(out, "  %-6d %-12s %.3f s\n",
 			(int)json_integer_value(json_object_get(stage, "phase")),
 			text_at(stage, "stage"),
@@ -38,13 +38,13 @@ static void print_paths(const json_t *report, FILE *out)
 	size_t i;
 
 	fprintf(out, "  channel      path     bytes sent   again        RTT\n");
-	json_array_foreach(json_object_get(report, "subflows"), i, value)
+	json_array_foreach (json_object_get(report, "subflows"), i, value)
 		fprintf(out, "  %-12s %-8s %-12s %-12s %.1f ms\n", text_at(value, "channel"),
-			text_at(value, "path"), units_bytes_text(bytes_at(value, "bytes_sent"), bytes),
+			text_at(value, "path"),
+			units_bytes_text(bytes_at(value, "bytes_sent"), bytes),
 			units_bytes_text(bytes_at(value, "bytes_retransmitted"), repeated),
 			json_real_value(json_object_get(value, "rtt_ms")));
-	json_object_foreach((json_t *)(uintptr_t)json_object_get(report, "paths"), path,
-			    value)
+	json_object_foreach ((json_t *)(uintptr_t)json_object_get(report, "paths"), path, value)
 		fprintf(out, "  path %s: %s, %.0f %%\n", path,
 			units_bytes_text(bytes_at(value, "bytes"), bytes),
 			100 * json_real_value(json_object_get(value, "share")));
@@ -59,7 +59,7 @@ static void print_transport(const json_t *report, FILE *out)
 
 	if (peer_why)
 		fprintf(out, "  at the destination: %s\n", peer_why);
-	json_object_foreach(channels, name, channel) {
+	json_object_foreach (channels, name, channel) {
 		if (json_is_true(json_object_get(channel, "mptcp")))
 			continue;
 		fprintf(out, "  %s went over plain TCP: %s\n", name, text_at(channel, "why_not"));
@@ -81,7 +81,7 @@ static void print_connections(const json_t *report, FILE *out)
 	if (!json_is_true(json_object_get(vnic, "held")))
 		return;
 	fprintf(out, "  the tunnel is kept: %s\n", text_at(vnic, "why"));
-	json_array_foreach(json_object_get(vnic, "waiting"), i, waiting)
+	json_array_foreach (json_object_get(vnic, "waiting"), i, waiting)
 		fprintf(out, "    %s\n", json_string_value(waiting));
 }
 

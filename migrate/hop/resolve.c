@@ -23,8 +23,7 @@
 #define AGAIN_MS  2000
 
 /* One question about the hop to `edgehop serve` there; the caller's to decref. */
-static json_t *ask(const struct hop_env *env, const char *rsh, const char *what,
-		   struct error **err)
+static json_t *ask(const struct hop_env *env, const char *rsh, const char *what, struct error **err)
 {
 	struct remote *remote = remote_open(env->peer, rsh, clock_ns() + SSH_NS, err);
 	auto_json request = json_pack("{s:s, s:s}", "do", what, "hop", env->facts->hop);
@@ -54,10 +53,12 @@ static int ask_decision(const struct hop_env *env, const char *rsh, struct error
 	else if (strcmp(decision, hop_state_name(HOP_REFUSED)) == 0)
 		to = HOP_RETAKEN;
 	else
-		return error_set(err, EPROTO, "host %s: found decision \"%.16s\", expected ACCEPTED "
-				 "or REFUSED", env->peer->name, decision);
-	log_info("the destination says %s", hop_state_name(to == HOP_GONE ? HOP_ACCEPTED
-									  : HOP_REFUSED));
+		return error_set(err, EPROTO,
+				 "host %s: found decision \"%.16s\", expected ACCEPTED "
+				 "or REFUSED",
+				 env->peer->name, decision);
+	log_info("the destination says %s",
+		 hop_state_name(to == HOP_GONE ? HOP_ACCEPTED : HOP_REFUSED));
 	return journal_advance(env->facts->hop, to, err) < 0 ? -1 : 0;
 }
 
@@ -209,9 +210,8 @@ int recover_hop(const char *hop, const struct fleet *fleet, const char *rsh, int
 	auto_close lock = vm_store_lock(facts->vm->name, err);
 
 	if (lock >= 0 && hop_env_init(&env, facts, side, fleet, err) == 0)
-		status = side == HOP_SOURCE
-				 ? recover_source(&env, state, rsh, deadline_ns, err)
-				 : recover_destination(&env, state, deadline_ns, err);
+		status = side == HOP_SOURCE ? recover_source(&env, state, rsh, deadline_ns, err)
+					    : recover_destination(&env, state, deadline_ns, err);
 	hop_env_clear(&env);
 	return status;
 }

@@ -9,9 +9,10 @@
 #include "migrate/hop/env.h"
 
 /*
- * The source after RELEASED, when it does not know what became of it: asks the destination's journal
- * over SSH, which answers ACCEPTED or REFUSED, once and for good. ACCEPTED: what the source still
- * holds is given back, the tunnel when the vNIC switch is over. REFUSED: the VM is taken back.
+ * The source after RELEASED, when it does not know what became of it: asks the destination's
+ * journal over SSH, which answers ACCEPTED or REFUSED, once and for good. ACCEPTED: what the source
+ * still holds is given back, the tunnel when the vNIC switch is over. REFUSED: the VM is taken
+ * back.
  */
 enum resolved {
 	RESOLVED_GONE,

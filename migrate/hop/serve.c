@@ -38,8 +38,8 @@ static int serve_hello(const struct fleet *fleet, const json_t *request, json_t 
 	    uuid_of_host(uuid, err) < 0)
 		return -1;
 	*answer = json_pack("{s:s, s:s, s:s, s:i, s:b, s:s?, s:[]}", "host", self->name,
-			    "host-uuid", uuid, "version", EDGEHOP_VERSION, "wire", 1, "mptcp", mptcp,
-			    "why_not", why_not, "features");
+			    "host-uuid", uuid, "version", EDGEHOP_VERSION, "wire", 1, "mptcp",
+			    mptcp, "why_not", why_not, "features");
 	return 0;
 }
 
@@ -173,10 +173,10 @@ static int serve_decide(const struct fleet *fleet, const json_t *request, json_t
 	    (refuse_without_worker(hop, fleet, err) < 0 ||
 	     journal_read(hop, &state, NULL, err) < 0))
 		return -1;
-	*answer = json_pack("{s:s}", "decision",
-			    hop_state_name(state == HOP_ACCEPTED || state == HOP_DONE
-						   ? HOP_ACCEPTED
-						   : HOP_REFUSED));
+	*answer =
+		json_pack("{s:s}", "decision",
+			  hop_state_name(state == HOP_ACCEPTED || state == HOP_DONE ? HOP_ACCEPTED
+										    : HOP_REFUSED));
 	return 0;
 }
 

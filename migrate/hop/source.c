@@ -104,8 +104,10 @@ static int settle(struct source *s, struct error **why, const char **result)
 		*result = "undone";
 		return 1;
 	default:
-		error_wrap(why, "UNKNOWN whether the destination runs the VM (%s); nothing was "
-			   "started here; run `edgehop recover`", error_text(more));
+		error_wrap(why,
+			   "UNKNOWN whether the destination runs the VM (%s); nothing was "
+			   "started here; run `edgehop recover`",
+			   error_text(more));
 		error_free(more);
 		*result = "unknown";
 		return 3;
@@ -115,9 +117,8 @@ static int settle(struct source *s, struct error **why, const char **result)
 void source_end(struct source *s, int status, const char *result, const struct error *why)
 {
 	const json_t *report = report_end(s->report, result, why ? why->message : NULL);
-	auto_json end = json_pack("{s:s, s:s, s:i, s:O}", "event", "end", "hop",
-				  s->env.facts->hop, "status", status, "report",
-				  (json_t *)(uintptr_t)report);
+	auto_json end = json_pack("{s:s, s:s, s:i, s:O}", "event", "end", "hop", s->env.facts->hop,
+				  "status", status, "report", (json_t *)(uintptr_t)report);
 	auto_error not_saved = NULL;
 
 	if (s->ended && !why)
@@ -134,8 +135,7 @@ void source_end(struct source *s, int status, const char *result, const struct e
 static int start(struct source *s, struct error **err)
 {
 	s->ctl = ctl_start(s->job->facts->hop, err);
-	if (!s->ctl ||
-	    hop_env_init(&s->env, s->job->facts, HOP_SOURCE, s->job->fleet, err) < 0)
+	if (!s->ctl || hop_env_init(&s->env, s->job->facts, HOP_SOURCE, s->job->fleet, err) < 0)
 		return -1;
 	s->report = report_create(s->env.facts, s->env.peer);
 	return s->report ? 0 : error_set(err, ENOMEM, "no memory for a report");

@@ -13,8 +13,8 @@
 struct source_job {
 	struct hop_facts *facts;
 	const struct fleet *fleet;
-	const char *rsh;		  /* NULL: the built-in SSH client */
-	int64_t downtime_ns;		  /* the pause to aim at */
+	const char *rsh;     /* NULL: the built-in SSH client */
+	int64_t downtime_ns; /* the pause to aim at */
 };
 
 /* keeper_job.work: takes a struct source_job. Exit status 0 done, 1 undone, 3 needs recover. */

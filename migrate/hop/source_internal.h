@@ -21,10 +21,10 @@ struct transfer {
 struct progress {
 	int phase;
 	const char *stage;
-	uint64_t done, total;	/* bytes of this stage; total 0: not counted */
-	uint64_t last_sent;	/* payload bytes at the last look, and when */
+	uint64_t done, total; /* bytes of this stage; total 0: not counted */
+	uint64_t last_sent;   /* payload bytes at the last look, and when */
 	int64_t last_ns, next_ns;
-	double rate;		/* bytes/s, smoothed */
+	double rate; /* bytes/s, smoothed */
 	unsigned round;
 	int64_t expected_downtime_ns;
 };

@@ -21,15 +21,15 @@
 
 /* Phases 1 to 3: everything until the VM's memory is all but there. */
 
-#define SSH_NS	     (30 * NS_PER_SEC)
-#define CALL_NS	     (30 * NS_PER_SEC)
-#define INCOMING_NS  (60 * NS_PER_SEC)
+#define SSH_NS	    (30 * NS_PER_SEC)
+#define CALL_NS	    (30 * NS_PER_SEC)
+#define INCOMING_NS (60 * NS_PER_SEC)
 
 /* Who the far side is, before anything is written anywhere. */
 static int greet(struct source *s, struct remote *remote, struct error **err)
 {
-	auto_json hello = json_pack("{s:s, s:s, s:i}", "do", "hello", "version", EDGEHOP_VERSION,
-				    "wire", 1);
+	auto_json hello =
+		json_pack("{s:s, s:s, s:i}", "do", "hello", "version", EDGEHOP_VERSION, "wire", 1);
 	auto_json answer = remote_call(remote, hello, clock_ns() + CALL_NS, err);
 	const char *uuid, *name;
 
@@ -150,7 +150,8 @@ int source_reach(struct source *s, struct error **err)
 		result = facts ? journal_create(s->env.facts->hop, facts, err) : -1;
 	}
 	s->journalled = result == 0;
-	/* The limits must stand before the first connection: an address announced earlier is lost. */
+	/* The limits must stand before the first connection: an address announced earlier is lost.
+	 */
 	if (result == 0 &&
 	    endpoints_hold(s->env.facts->hop, NULL, 0, ENDPOINT_SUBFLOW, &no_mptcp) < 0) {
 		log_warn("%s; going on over TCP", error_text(no_mptcp));
@@ -268,8 +269,8 @@ int source_memory(struct source *s, struct error **err)
 	struct hv_memory_limits limits = {.downtime_ns = s->job->downtime_ns};
 	char path[PATH_MAX];
 
-	if (open_transfer(s, &s->memory, "memory", path, json_pack("{s:s}", "do", "memory"),
-			  err) < 0 ||
+	if (open_transfer(s, &s->memory, "memory", path, json_pack("{s:s}", "do", "memory"), err) <
+		    0 ||
 	    hv_memory_start(s->env.vm, path, &limits, err) < 0)
 		return -1;
 	for (;;) {

@@ -23,8 +23,8 @@
 #define FRESH_NS   (3 * NS_PER_SEC)
 
 /*
- * The tunnel goes over a path on which the memory stream got on lately: the one that it was opened on
- * when that is among them, else the one that got on last.
+ * The tunnel goes over a path on which the memory stream got on lately: the one that it was opened
+ * on when that is among them, else the one that got on last.
  */
 static void choose_tunnel_path(struct source *s)
 {
@@ -74,8 +74,7 @@ static int finish_mirrors(struct source *s, struct error **err)
 /* The VM is paused here and its disks are equal: sends the rest, until the far side has it all. */
 static int prepare(struct source *s, struct error **err)
 {
-	json_t *request =
-		json_pack("{s:s, s:s}", "do", "prepare", "tunnel-path", s->tunnel_path);
+	json_t *request = json_pack("{s:s, s:s}", "do", "prepare", "tunnel-path", s->tunnel_path);
 	int sent = control_send(s->control, request, err);
 
 	json_decref(request);
@@ -117,8 +116,7 @@ static void note_times(struct source *s)
 	int64_t now = clock_ns();
 
 	relay_stats(s->memory.relay, &stats);
-	report_set(s->report, "downtime_ms",
-		   json_real((double)(now - s->paused_ns) / NS_PER_MS));
+	report_set(s->report, "downtime_ms", json_real((double)(now - s->paused_ns) / NS_PER_MS));
 	report_set(s->report, "memory_seconds",
 		   json_real((double)(now - stats.first_byte_ns) / NS_PER_SEC));
 }
@@ -167,8 +165,7 @@ int source_vnic(struct source *s, struct error **err)
 		if (strcmp(name, "held") == 0)
 			report_held(s, event);
 		if (strcmp(name, "switched") == 0) {
-			report_set(s->report, "vnic",
-				   json_incref(json_object_get(event, "vnic")));
+			report_set(s->report, "vnic", json_incref(json_object_get(event, "vnic")));
 			return 0;
 		}
 	}

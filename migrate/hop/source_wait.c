@@ -49,16 +49,16 @@ static void show(struct source *s)
 	p->last_ns = now;
 	p->last_sent = sent;
 	p->next_ns = now + SHOW_EVERY_NS;
-	snapshot = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:f, s:i}", "event",
-			     "progress", "hop", s->env.facts->hop, "vm", s->env.facts->vm->name,
-			     "from", s->env.facts->source_site, "to",
-			     s->env.facts->destination_site, "phase", p->phase, "stage", p->stage,
-			     "done", (json_int_t)p->done, "total", (json_int_t)p->total, "rate",
-			     p->rate, "round", (int)p->round);
+	snapshot =
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:f, s:i}", "event",
+			  "progress", "hop", s->env.facts->hop, "vm", s->env.facts->vm->name,
+			  "from", s->env.facts->source_site, "to", s->env.facts->destination_site,
+			  "phase", p->phase, "stage", p->stage, "done", (json_int_t)p->done,
+			  "total", (json_int_t)p->total, "rate", p->rate, "round", (int)p->round);
 	if (p->total > p->done && p->rate > 1)
-		json_object_set_new(snapshot, "eta_ms",
-				    json_integer((json_int_t)(1e3 * (double)(p->total - p->done) /
-							      p->rate)));
+		json_object_set_new(
+			snapshot, "eta_ms",
+			json_integer((json_int_t)(1e3 * (double)(p->total - p->done) / p->rate)));
 	if (p->expected_downtime_ns)
 		json_object_set_new(snapshot, "expected_downtime_ms",
 				    json_integer(p->expected_downtime_ns / NS_PER_MS));

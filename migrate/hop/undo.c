@@ -102,12 +102,12 @@ static int remove_folder(const struct hop_env *env, struct error **err)
 }
 
 static const struct step undo_at_source[] = {
-	{"ownership", ownership},  {"old address", redirect}, {"VM", revive},
-	{"tap", placed_at_home},   {"tunnel", tunnel},	      {"endpoints", endpoints},
+	{"ownership", ownership}, {"old address", redirect}, {"VM", revive},
+	{"tap", placed_at_home},  {"tunnel", tunnel},	     {"endpoints", endpoints},
 };
 
 static const struct step undo_at_destination[] = {
-	{"incoming VM", kill_incoming}, {"tap", guest_detach}, {"tunnel", tunnel},
+	{"incoming VM", kill_incoming}, {"tap", guest_detach},	  {"tunnel", tunnel},
 	{"disks", remove_folder},	{"endpoints", endpoints},
 };
 

@@ -10,10 +10,10 @@
 #include "migrate/hop/env.h"
 
 /*
- * The vNIC switch (paper 1, phase 5), driven by the destination once the VM runs there: the guest agent
- * is told to announce the new address, asked until every connection has joined, and told to
- * retire the old one. Nothing is killed: past the time to join the state is HELD, the asking goes on,
- * and so does the tunnel. Repeating it from the beginning does no harm.
+ * The vNIC switch (paper 1, phase 5), driven by the destination once the VM runs there: the guest
+ * agent is told to announce the new address, asked until every connection has joined, and told to
+ * retire the old one. Nothing is killed: past the time to join the state is HELD, the asking goes
+ * on, and so does the tunnel. Repeating it from the beginning does no harm.
  */
 enum vnic_state {
 	VNIC_ANNOUNCING, /* the agent has not answered yet */

@@ -55,9 +55,8 @@ int opening_step(struct opening *o, struct error **err)
 void opening_prepare_hello(struct opening *o, const struct channel_key *key, const char *name,
 			   uint32_t generation)
 {
-	struct hello hello = {.version = HELLO_VERSION,
-			      .compatible = HELLO_COMPATIBLE,
-			      .generation = generation};
+	struct hello hello = {
+		.version = HELLO_VERSION, .compatible = HELLO_COMPATIBLE, .generation = generation};
 	struct frame frame = {.type = FRAME_HELLO, .length = HELLO_SIZE};
 
 	snprintf(hello.hop, sizeof(hello.hop), "%s", key->hop);
@@ -66,8 +65,8 @@ void opening_prepare_hello(struct opening *o, const struct channel_key *key, con
 	hello_encode(&hello, o->out + FRAME_HEADER_SIZE);
 }
 
-int opening_check_hello(const struct opening *o, const struct channel_key *key,
-			struct hello *hello, struct error **err)
+int opening_check_hello(const struct opening *o, const struct channel_key *key, struct hello *hello,
+			struct error **err)
 {
 	struct frame frame;
 

@@ -16,7 +16,7 @@
  * destination listens. Programs that use channels ignore SIGPIPE.
  */
 struct channel {
-	int fd;		 /* non-blocking */
+	int fd; /* non-blocking */
 	struct tls *tls;
 	char name[32];
 	uint32_t generation;

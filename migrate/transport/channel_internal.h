@@ -20,7 +20,7 @@ int opening_step(struct opening *o, struct error **err);
 
 void opening_prepare_hello(struct opening *o, const struct channel_key *key, const char *name,
 			   uint32_t generation);
-int opening_check_hello(const struct opening *o, const struct channel_key *key,
-			struct hello *hello, struct error **err);
+int opening_check_hello(const struct opening *o, const struct channel_key *key, struct hello *hello,
+			struct error **err);
 
 #endif

@@ -11,9 +11,12 @@
 static const struct {
 	uint32_t least, most;
 } sizes[] = {
-	[FRAME_HELLO] = {HELLO_SIZE, HELLO_SIZE}, [FRAME_DATA] = {1, FRAME_MOST},
-	[FRAME_ACK] = {0, 0},			  [FRAME_EOF] = {0, 0},
-	[FRAME_PING] = {8, 8},			  [FRAME_ERROR] = {0, 512},
+	[FRAME_HELLO] = {HELLO_SIZE, HELLO_SIZE},
+	[FRAME_DATA] = {1, FRAME_MOST},
+	[FRAME_ACK] = {0, 0},
+	[FRAME_EOF] = {0, 0},
+	[FRAME_PING] = {8, 8},
+	[FRAME_ERROR] = {0, 512},
 };
 static_assert(sizeof(sizes) / sizeof(sizes[0]) == FRAME_ERROR + 1, "a size for each frame type");
 
@@ -52,8 +55,9 @@ int frame_decode(const uint8_t header[FRAME_HEADER_SIZE], struct frame *frame, s
 	frame->length = get_be32(header + 4);
 	frame->sequence = get_be64(header + 8);
 	if (frame->length < sizes[type].least || frame->length > sizes[type].most)
-		return error_set(err, EPROTO, "frame of type %u: found length %u, expected %u to %u",
-				 type, frame->length, sizes[type].least, sizes[type].most);
+		return error_set(err, EPROTO,
+				 "frame of type %u: found length %u, expected %u to %u", type,
+				 frame->length, sizes[type].least, sizes[type].most);
 	return 0;
 }
 
@@ -82,9 +86,10 @@ int hello_decode(const uint8_t in[HELLO_SIZE], struct hello *hello, struct error
 	memcpy(hello->channel, in + HELLO_AT_CHANNEL, sizeof(hello->channel));
 	hello->channel[sizeof(hello->channel) - 1] = '\0';
 	if (hello->compatible > HELLO_VERSION || hello->version < HELLO_COMPATIBLE)
-		return error_set(err, EPROTO,
-				 "hello: found wire version %u (which needs %u), expected %u or newer "
-				 "that still speaks %u",
-				 hello->version, hello->compatible, HELLO_COMPATIBLE, HELLO_VERSION);
+		return error_set(
+			err, EPROTO,
+			"hello: found wire version %u (which needs %u), expected %u or newer "
+			"that still speaks %u",
+			hello->version, hello->compatible, HELLO_COMPATIBLE, HELLO_VERSION);
 	return 0;
 }

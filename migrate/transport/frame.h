@@ -53,9 +53,9 @@ int frame_decode(const uint8_t header[FRAME_HEADER_SIZE], struct frame *frame, s
 
 struct hello {
 	uint16_t version, compatible;
-	uint32_t features;   /* none yet */
+	uint32_t features; /* none yet */
 	uint32_t generation;
-	char hop[40];	     /* UUID */
+	char hop[40]; /* UUID */
 	char channel[HELLO_NAME_SIZE];
 };
 

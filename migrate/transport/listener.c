@@ -51,8 +51,7 @@ static void opening_drop(struct listener *l, size_t i)
 	channel_destroy(l->openings[i]->channel);
 	free(l->openings[i]);
 	l->n_openings--;
-	memmove(&l->openings[i], &l->openings[i + 1],
-		(l->n_openings - i) * sizeof(l->openings[0]));
+	memmove(&l->openings[i], &l->openings[i + 1], (l->n_openings - i) * sizeof(l->openings[0]));
 }
 
 static void accept_one(struct listener *l)
@@ -130,9 +129,9 @@ static void *listener_main(void *arg)
 		polled[0] = (struct pollfd){.fd = l->wake, .events = POLLIN};
 		polled[1] = (struct pollfd){.fd = l->fd, .events = POLLIN};
 		for (size_t i = 0; i < n; i++)
-			polled[i + 2] = (struct pollfd){
-				.fd = l->openings[i]->channel->fd,
-				.events = tls_wants(l->openings[i]->channel->tls)};
+			polled[i + 2] =
+				(struct pollfd){.fd = l->openings[i]->channel->fd,
+						.events = tls_wants(l->openings[i]->channel->tls)};
 		if (poll(polled, n + 2, n ? 1000 : -1) < 0 && errno != EINTR)
 			return NULL;
 		if (polled[0].revents)

@@ -18,13 +18,13 @@
 struct subflow {
 	struct ip_addr local, remote;
 	uint16_t local_port, remote_port;
-	uint64_t bytes_sent;	   /* with retransmissions */
+	uint64_t bytes_sent; /* with retransmissions */
 	uint64_t bytes_acked;
 	uint64_t bytes_received;
 	uint64_t bytes_retransmitted;
-	uint64_t delivery_rate;	   /* bytes/s, the kernel's latest estimate */
-	uint32_t rtt_us;	   /* smoothed */
-	uint32_t min_rtt_us;	   /* without the queues that we fill ourselves */
+	uint64_t delivery_rate; /* bytes/s, the kernel's latest estimate */
+	uint32_t rtt_us;	/* smoothed */
+	uint32_t min_rtt_us;	/* without the queues that we fill ourselves */
 };
 
 struct mptcp_state {

@@ -55,17 +55,17 @@ struct relay {
 	size_t out_size, out_done;
 	uint8_t in[FRAME_HEADER_SIZE + FRAME_MOST];
 	size_t in_size, in_done;
-	struct frame frame;    /* being received; in_frame bytes of its payload are still to come */
+	struct frame frame; /* being received; in_frame bytes of its payload are still to come */
 	size_t in_frame;
-	bool local_ended;      /* our stream gave its end */
+	bool local_ended; /* our stream gave its end */
 	bool eof_sent, eof_received;
 	bool wants_ping;
-	char *farewell;	       /* sent as ERROR before the relay fails */
-	uint64_t acked_at;     /* bytes received when we last sent ACK */
+	char *farewell;	   /* sent as ERROR before the relay fails */
+	uint64_t acked_at; /* bytes received when we last sent ACK */
 	int64_t last_heard, last_sent, last_ack, last_tick;
 	uint64_t wanted_buffer;
 
-	pthread_mutex_t lock;  /* of what follows */
+	pthread_mutex_t lock; /* of what follows */
 	struct relay_stats stats;
 	enum relay_end end;
 	struct error *why;
@@ -228,12 +228,14 @@ static int take_frame(struct relay *r, const uint8_t *payload, struct error **er
 		uint64_t wanted = get_be64(payload);
 
 		if (wanted)
-			mptcp_grow_buffers(r->channel->fd, wanted < BUFFER_CAP ? wanted : BUFFER_CAP);
+			mptcp_grow_buffers(r->channel->fd,
+					   wanted < BUFFER_CAP ? wanted : BUFFER_CAP);
 		return 0;
 	}
 	case FRAME_EOF:
 		if (r->frame.sequence != r->stats.received)
-			return error_set(err, EPROTO, "the stream ended at byte %llu, expected %llu",
+			return error_set(err, EPROTO,
+					 "the stream ended at byte %llu, expected %llu",
 					 (unsigned long long)r->frame.sequence,
 					 (unsigned long long)r->stats.received);
 		r->eof_received = true;
@@ -455,8 +457,8 @@ static void close_if_open(int fd)
 }
 
 /* One of local_fd and listen_fd is -1. */
-static struct relay *start(struct channel *channel, int local_fd, int listen_fd,
-			   int64_t silence_ms, struct error **err)
+static struct relay *start(struct channel *channel, int local_fd, int listen_fd, int64_t silence_ms,
+			   struct error **err)
 {
 	struct relay *r = calloc(1, sizeof(*r));
 

@@ -57,7 +57,8 @@ static int find_session(SSL *ssl, const unsigned char *id, size_t id_size, SSL_S
 
 	*session = NULL;
 	if (id_size != strlen(tls->identity) || memcmp(id, tls->identity, id_size) != 0)
-		return 1; /* unknown: goes on without PSK, and fails since there is no certificate */
+		return 1; /* unknown: goes on without PSK, and fails since there is no certificate
+			   */
 	*session = psk_session(ssl, tls);
 	return *session != NULL;
 }

@@ -14,7 +14,10 @@
  */
 #define TLS_KEY_SIZE 32
 
-enum tls_side { TLS_CLIENT, TLS_SERVER };
+enum tls_side {
+	TLS_CLIENT,
+	TLS_SERVER
+};
 
 struct tls;
 

@@ -158,7 +158,8 @@ static int serve(int fd, struct reading *reading, struct agent *agent, bool is_s
 			return 0;
 		if ((p.revents & POLLHUP) && begin_anew(reading, false, err) < 0)
 			return -1;
-		/* Whatever poll() saw, there was nothing to read: not the time to ask again at once. */
+		/* Whatever poll() saw, there was nothing to read: not the time to ask again at
+		 * once. */
 		clock_sleep_ms(p.revents & POLLHUP ? HOST_AWAY_MS : NOTHING_MS);
 	}
 	return 0;

@@ -8,7 +8,7 @@ open_session()
 	mkfifo "$scratch/orders"
 	# for reading, too: it shall not kill us to write to a session that is dead
 	exec 7<>"$scratch/orders"
-	lab exec client mptcpize run ssh -o BatchMode=yes "root@$old" sh <"$scratch/orders" >"$scratch/answers" &
+	background client mptcpize run ssh -o BatchMode=yes "root@$old" sh <"$scratch/orders" >"$scratch/answers" &
 	word=$RANDOM$RANDOM
 	echo "word=$word" >&7
 	# shellcheck disable=SC2016 # the session's

@@ -152,7 +152,11 @@ static void a_torn_line_is_forgotten(void **test)
 static void damage_is_an_error(void **test)
 {
 	static const char *const contents[] = {
-		"", "\n", "not json\n", "{\"state\":\"OPEN\"}\n", "{\"state\":\"NEVER\"}\n",
+		"",
+		"\n",
+		"not json\n",
+		"{\"state\":\"OPEN\"}\n",
+		"{\"state\":\"NEVER\"}\n",
 		"{\"journal\":\"edgehop\",\"compatible\":9,\"state\":\"OPEN\",\"facts\":{}}\n",
 	};
 
@@ -164,7 +168,8 @@ static void damage_is_an_error(void **test)
 
 		make_hop(hop);
 		assert_int_equal(place(path, NULL, PLACE_STATE "/journal/%s.jsonl", hop), 0);
-		assert_int_equal(write_file_durably(path, contents[i], strlen(contents[i]), NULL), 0);
+		assert_int_equal(write_file_durably(path, contents[i], strlen(contents[i]), NULL),
+				 0);
 		assert_int_equal(journal_read(hop, &state, NULL, &why), -1);
 		assert_non_null(strstr(error_text(why), path));
 		assert_int_equal(journal_advance(hop, HOP_UNDONE, NULL), -1);
