@@ -21,13 +21,14 @@ struct remote {
 	void *link;
 	struct jsonl *lines;
 	char name[NAME_SIZE];
+	char path[NAME_SIZE];
 };
 
-static struct remote *open_one(const struct fleet_host *host, const struct ip_addr *address,
+static struct remote *open_one(const struct fleet_host *host, const struct fleet_address *at,
 			       const char *rsh, int64_t deadline_ns, struct error **err)
 {
 	struct remote *remote = calloc(1, sizeof(*remote));
-	struct remote_target target = {.address = address,
+	struct remote_target target = {.address = &at->address,
 				       .user = host->ssh.user,
 				       .port = host->ssh.port,
 				       .identity = host->ssh.identity,
@@ -41,6 +42,7 @@ static struct remote *open_one(const struct fleet_host *host, const struct ip_ad
 		return NULL;
 	}
 	memcpy(remote->name, host->name, sizeof(remote->name));
+	memcpy(remote->path, at->path, sizeof(remote->path));
 	remote->ops = rsh ? &remote_link_rsh : &remote_link_ssh;
 	remote->link = remote->ops->open(&target, deadline_ns, err);
 	if (!remote->link) {
@@ -65,7 +67,7 @@ struct remote *remote_open(const struct fleet_host *host, const char *rsh, int64
 			log_warn("host %s: %s; trying its next address", host->name, last->message);
 		error_free(last);
 		last = NULL;
-		remote = open_one(host, &host->addresses[i].address, rsh, share, &last);
+		remote = open_one(host, &host->addresses[i], rsh, share, &last);
 		if (remote)
 			return remote;
 	}
@@ -83,6 +85,11 @@ void remote_close(struct remote *remote)
 	remote->ops->close(remote->link);
 	jsonl_destroy(remote->lines);
 	free(remote);
+}
+
+const char *remote_path(const struct remote *remote)
+{
+	return remote->path;
 }
 
 static int send_line(struct remote *remote, const json_t *request, int64_t deadline_ns,

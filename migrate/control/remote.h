@@ -25,6 +25,9 @@ struct remote *remote_open(const struct fleet_host *host, const char *rsh, int64
 			   struct error **err);
 void remote_close(struct remote *remote); /* takes NULL */
 
+/* The path on which the host was reached; borrowed. */
+const char *remote_path(const struct remote *remote);
+
 /* The answer to one request; the caller's to decref. {"failed"} becomes an error. */
 json_t *remote_call(struct remote *remote, const json_t *request, int64_t deadline_ns,
 		    struct error **err);

@@ -248,13 +248,19 @@ static int run(struct destination *d, struct error **err)
 
 static int listen_for_source(struct destination *d, struct error **err)
 {
+	const struct fleet_host *self = d->env.self;
 	struct ip_addr addresses[16];
 	struct error *no_mptcp = NULL;
 	uint16_t port = d->env.fleet->port;
 	size_t n = 0;
 
-	for (; n < d->env.self->address_count && n < ARRAY_SIZE(addresses); n++)
-		addresses[n] = d->env.self->addresses[n].address;
+	/*
+	 * Not the one that connections begin on: to remove an endpoint later closes the first
+	 * subflow of whatever began on its address, the operator's SSH session, say.
+	 */
+	for (size_t i = 0; i < self->address_count && n < ARRAY_SIZE(addresses); i++)
+		if (strcmp(self->addresses[i].path, d->env.facts->first_path) != 0)
+			addresses[n++] = self->addresses[i].address;
 	if (endpoints_hold(d->env.facts->hop, addresses, n, ENDPOINT_SIGNAL, &no_mptcp) < 0) {
 		log_warn("%s; going on over TCP", error_text(no_mptcp));
 		error_free(no_mptcp);

@@ -136,7 +136,7 @@ static int move_tunnel(struct destination *d, const json_t *request, struct erro
 
 	if (!path)
 		return -1;
-	if (strcmp(path, d->env.facts->tunnel_path) == 0)
+	if (strcmp(path, d->env.facts->first_path) == 0)
 		return 0;
 	if (hop_env_ends(&d->env, path, &own, &far, err) < 0)
 		return -1;

@@ -17,11 +17,20 @@ int hop_env_ends(const struct hop_env *env, const char *path, const struct ip_ad
 	return 0;
 }
 
-int hop_env_init(struct hop_env *env, const struct hop_facts *facts, enum hop_side side,
-		 const struct fleet *fleet, struct error **err)
+int hop_env_begin_on(struct hop_env *env, const char *path, struct error **err)
 {
 	const struct ip_addr *own, *far;
 
+	if (hop_env_ends(env, path, &own, &far, err) < 0)
+		return -1;
+	env->tunnel.local = *own;
+	env->tunnel.remote = *far;
+	return 0;
+}
+
+int hop_env_init(struct hop_env *env, const struct hop_facts *facts, enum hop_side side,
+		 const struct fleet *fleet, struct error **err)
+{
 	memset(env, 0, sizeof(*env));
 	env->facts = facts;
 	env->fleet = fleet;
@@ -29,14 +38,12 @@ int hop_env_init(struct hop_env *env, const struct hop_facts *facts, enum hop_si
 	if (!env->self)
 		return -1;
 	env->peer = fleet_host(fleet, side == HOP_SOURCE ? facts->destination : facts->source, err);
-	if (!env->peer || hop_env_ends(env, facts->tunnel_path, &own, &far, err) < 0)
+	if (!env->peer)
 		return -1;
-	env->tunnel = (struct tunnel){
-		.hop = facts->hop,
-		.side = side == HOP_SOURCE ? TUNNEL_SOURCE : TUNNEL_DESTINATION,
-		.local = *own,
-		.remote = *far,
-	};
+	env->tunnel.hop = facts->hop;
+	env->tunnel.side = side == HOP_SOURCE ? TUNNEL_SOURCE : TUNNEL_DESTINATION;
+	if (hop_env_begin_on(env, facts->first_path, err) < 0)
+		return -1;
 	vm_def_tap(facts->vm, hop_old_nic(facts), env->old_tap);
 	vm_def_tap(facts->vm, hop_new_nic(facts), env->new_tap);
 	env->vm = hv_open(facts->vm, err);

@@ -33,6 +33,9 @@ void hop_env_clear(struct hop_env *env);
 int hop_env_ends(const struct hop_env *env, const char *path, const struct ip_addr **own,
 		 const struct ip_addr **far, struct error **err);
 
+/* The tunnel, while it is not there yet, will begin on that path. */
+int hop_env_begin_on(struct hop_env *env, const char *path, struct error **err);
+
 /* A file of the hop in PLACE_RUN "/hops/HOP/". */
 int hop_env_path(const struct hop_env *env, char path[PATH_MAX], const char *file,
 		 struct error **err);

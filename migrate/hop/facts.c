@@ -24,7 +24,7 @@ static const struct {
 	{"destination-uuid", offsetof(struct hop_facts, destination_uuid), value_uuid},
 	{"old-nic", offsetof(struct hop_facts, old_nic), value_name},
 	{"new-nic", offsetof(struct hop_facts, new_nic), value_name},
-	{"tunnel-path", offsetof(struct hop_facts, tunnel_path), value_name},
+	{"first-path", offsetof(struct hop_facts, first_path), value_name},
 };
 
 static const char *const side_names[] = {

@@ -20,9 +20,9 @@ struct hop_facts {
 	char source_site[NAME_SIZE], destination_site[NAME_SIZE];
 	char source_uuid[UUID_SIZE], destination_uuid[UUID_SIZE]; /* hosts' */
 	char old_nic[NAME_SIZE], new_nic[NAME_SIZE];
-	char tunnel_path[NAME_SIZE]; /* the path that the tunnel starts on */
-	uint64_t epoch;		     /* of the source's ownership */
-	struct vm_def *vm;	     /* owned */
+	char first_path[NAME_SIZE]; /* on which connections and the tunnel begin */
+	uint64_t epoch;		    /* of the source's ownership */
+	struct vm_def *vm;	    /* owned */
 };
 
 enum hop_side {

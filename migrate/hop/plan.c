@@ -22,9 +22,9 @@ static const struct fleet_host *choose_host(const struct fleet *fleet, const cha
 	return NULL;
 }
 
-/* The first path that both hosts have an address on. */
-static int choose_tunnel_path(const struct fleet_host *self, const struct fleet_host *peer,
-			      char path[NAME_SIZE], struct error **err)
+/* The first path that both hosts have an address on; SSH may find that another one answers. */
+static int choose_first_path(const struct fleet_host *self, const struct fleet_host *peer,
+			     char path[NAME_SIZE], struct error **err)
 {
 	for (size_t i = 0; i < self->address_count; i++)
 		if (fleet_address(peer, self->addresses[i].path)) {
@@ -66,7 +66,7 @@ static int fill(struct hop_facts *facts, const struct fleet *fleet, const char *
 	peer = choose_host(fleet, site, self, err);
 	if (!peer)
 		return -1;
-	if (choose_tunnel_path(self, peer, facts->tunnel_path, err) < 0 ||
+	if (choose_first_path(self, peer, facts->first_path, err) < 0 ||
 	    choose_new_nic(facts->vm, owner.nic, facts->new_nic, err) < 0 ||
 	    uuid_of_host(facts->source_uuid, err) < 0 || uuid_make(facts->hop, err) < 0)
 		return -1;

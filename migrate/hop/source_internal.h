@@ -77,6 +77,10 @@ int source_await(struct source *s, int64_t time_ns, json_t **answer, struct erro
 /* Tells the end to people, once; why may be NULL. */
 void source_end(struct source *s, int status, const char *result, const struct error *why);
 
+/* The destination's addresses, in the order to try: that on the first path, then the others. */
+#define SOURCE_ADDRESSES 16
+size_t source_peer_addresses(const struct source *s, struct ip_addr list[SOURCE_ADDRESSES]);
+
 /* Opens a channel and relays what connects to a Unix socket of that name into it. */
 int source_transfer_open(struct source *s, struct transfer *transfer, const char *channel,
 			 int listen_fd, struct error **err);

@@ -51,6 +51,15 @@ static int greet(struct source *s, struct remote *remote, struct error **err)
 	return 0;
 }
 
+/* The path on which SSH got through is the one to begin on. */
+static int begin_on_path(struct source *s, const char *path, struct error **err)
+{
+	if (!fleet_address(s->env.self, path))
+		return 0;
+	memcpy(s->job->facts->first_path, path, strlen(path) + 1);
+	return hop_env_begin_on(&s->env, path, err);
+}
+
 static void key_to_hex(const struct channel_key *key, char hex[2 * TLS_KEY_SIZE + 1])
 {
 	for (size_t i = 0; i < TLS_KEY_SIZE; i++)
@@ -100,12 +109,10 @@ static size_t configured_buffer(const struct source *s)
 
 static int connect_control(struct source *s, struct error **err)
 {
-	struct ip_addr addresses[16];
+	struct ip_addr addresses[SOURCE_ADDRESSES];
+	size_t n = source_peer_addresses(s, addresses);
 	struct channel *channel;
-	size_t n = 0;
 
-	for (; n < s->env.peer->address_count && n < ARRAY_SIZE(addresses); n++)
-		addresses[n] = s->env.peer->addresses[n].address;
 	channel = channel_connect(addresses, n, s->port, &s->key, "control", 0,
 				  clock_ns() + CALL_NS, err);
 	if (!channel)
@@ -145,6 +152,8 @@ int source_reach(struct source *s, struct error **err)
 	if (!remote)
 		return -1;
 	result = greet(s, remote, err);
+	if (result == 0)
+		result = begin_on_path(s, remote_path(remote), err);
 	if (result == 0) {
 		facts = hop_facts_to_json(s->env.facts, HOP_SOURCE, err);
 		result = facts ? journal_create(s->env.facts->hop, facts, err) : -1;
@@ -166,7 +175,7 @@ int source_reach(struct source *s, struct error **err)
 
 int source_tunnel(struct source *s, struct error **err)
 {
-	memcpy(s->tunnel_path, s->env.facts->tunnel_path, NAME_SIZE);
+	memcpy(s->tunnel_path, s->env.facts->first_path, NAME_SIZE);
 	if (tunnel_open(&s->env.tunnel, err) < 0)
 		return -1;
 	return source_call(s, json_pack("{s:s}", "do", "tunnel"), CALL_NS, NULL, err);

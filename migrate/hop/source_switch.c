@@ -56,7 +56,7 @@ static int move_tunnel(struct source *s, struct error **err)
 {
 	const struct ip_addr *own, *far;
 
-	if (strcmp(s->tunnel_path, s->env.facts->tunnel_path) == 0)
+	if (strcmp(s->tunnel_path, s->env.facts->first_path) == 0)
 		return 0;
 	if (hop_env_ends(&s->env, s->tunnel_path, &own, &far, err) < 0)
 		return -1;

@@ -133,15 +133,28 @@ int source_call(struct source *s, json_t *request, int64_t time_ns, json_t **ans
 	return source_await(s, time_ns, answer, err);
 }
 
+size_t source_peer_addresses(const struct source *s, struct ip_addr list[SOURCE_ADDRESSES])
+{
+	const struct fleet_host *peer = s->env.peer;
+	size_t n = 0;
+
+	for (int others = 0; others < 2; others++)
+		for (size_t i = 0; i < peer->address_count && n < SOURCE_ADDRESSES; i++) {
+			bool other = strcmp(peer->addresses[i].path, s->env.facts->first_path) != 0;
+
+			if (other == (others == 1))
+				list[n++] = peer->addresses[i].address;
+		}
+	return n;
+}
+
 int source_transfer_open(struct source *s, struct transfer *transfer, const char *channel,
 			 int listen_fd, struct error **err)
 {
-	struct ip_addr addresses[16];
-	size_t n = 0;
+	struct ip_addr addresses[SOURCE_ADDRESSES];
+	size_t n = source_peer_addresses(s, addresses);
 	struct channel *c;
 
-	for (; n < s->env.peer->address_count && n < ARRAY_SIZE(addresses); n++)
-		addresses[n] = s->env.peer->addresses[n].address;
 	c = channel_connect(addresses, n, s->port, &s->key, channel, s->buffer,
 			    clock_ns() + CONNECT_NS, err);
 	if (!c) {
