@@ -16,14 +16,21 @@
 #include "migrate/hop/report.h"
 
 /* A worker that died is recovered by its keeper, whose patience ends after 10 minutes. */
-#define KEEPER_NS (620 * NS_PER_SEC)
+#define KEEPER_NS   (620 * NS_PER_SEC)
+#define TOGETHER_NS (500 * NS_PER_MS)
 
 static volatile sig_atomic_t interrupts;
 
+/* A Ctrl-C may come as two signals at once, from the terminal and from a wrapper that it ended. */
 static void on_interrupt(int signal_number)
 {
+	static volatile int64_t last_ns;
+	int64_t now = clock_ns();
+
 	(void)signal_number;
-	interrupts++;
+	if (now - last_ns > TOGETHER_NS)
+		interrupts++;
+	last_ns = now;
 }
 
 /* What is on the screen, so that a line is begun when the stage changes. */
@@ -75,6 +82,7 @@ static int show_end(const struct screen *screen, const json_t *end)
 {
 	const json_t *report = json_object_get(end, "report");
 	const char *error = json_string_value(json_object_get(end, "error"));
+	const char *note = json_string_value(json_object_get(end, "note"));
 
 	if (screen->terminal && !screen->json)
 		fprintf(stderr, "\r\033[K");
@@ -84,6 +92,8 @@ static int show_end(const struct screen *screen, const json_t *end)
 	} else if (report) {
 		report_print(report, stdout);
 	}
+	if (note && !screen->json)
+		printf("%s\n", note);
 	if (error)
 		fprintf(stderr, "edgehop: %s\n", error);
 	return (int)json_integer_value(json_object_get(end, "status"));

@@ -325,7 +325,7 @@ static int settle(struct destination *d, struct error **why)
 	return 3;
 }
 
-int destination_recover(const char *hop, void *arg)
+int destination_recover(const char *hop, void *arg, const char **outcome)
 {
 	const struct destination_job *job = arg;
 	auto_error why = NULL;
@@ -333,6 +333,8 @@ int destination_recover(const char *hop, void *arg)
 
 	if (why)
 		log_error("%s", why->message);
+	*outcome = status == 0 ? "its end of the hop was recovered"
+			       : "it could not be recovered yet: run `edgehop recover`";
 	return status;
 }
 

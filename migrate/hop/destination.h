@@ -21,6 +21,6 @@ struct destination_job {
 int destination_work(void *job);
 
 /* keeper_job.recover of the same. */
-int destination_recover(const char *hop, void *job);
+int destination_recover(const char *hop, void *job, const char **outcome);
 
 #endif

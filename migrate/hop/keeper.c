@@ -75,6 +75,8 @@ static void detach(int log_fd, int keep)
 
 static void end_after_death(const struct keeper_job *job, int wait_status)
 {
+	const char *outcome = "nothing is known of the VM";
+	auto_free char *text = NULL;
 	auto_json end = NULL;
 	int status;
 
@@ -83,14 +85,11 @@ static void end_after_death(const struct keeper_job *job, int wait_status)
 	else
 		log_error("the worker ended with status %d and no word; recovering",
 			  WEXITSTATUS(wait_status));
-	status = job->recover(job->hop, job->context);
+	status = job->recover(job->hop, job->context, &outcome);
+	if (asprintf(&text, "the hop's worker died; %s", outcome) < 0)
+		text = NULL;
 	end = json_pack("{s:s, s:s, s:i, s:s}", "event", "end", "hop", job->hop, "status", status,
-			"error", "the worker died; the hop was recovered");
-	if (status == 3)
-		json_object_set_new(
-			end, "error",
-			json_string("the worker died and the hop could not be recovered "
-				    "yet: run `edgehop recover`"));
+			status == 0 ? "note" : "error", text ? text : outcome);
 	keeper_write_end(job->hop, end);
 	_exit(status);
 }

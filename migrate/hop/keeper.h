@@ -17,8 +17,11 @@ struct keeper_job {
 	const char *hop;
 	/* Runs in the worker; returns its exit status. */
 	int (*work)(void *context);
-	/* Runs in the keeper after the worker died without an end; returns the exit status. */
-	int (*recover)(const char *hop, void *context);
+	/*
+	 * Runs in the keeper after the worker died without an end; returns the hop's exit status.
+	 * *outcome: static text for people, what became of the VM.
+	 */
+	int (*recover)(const char *hop, void *context, const char **outcome);
 	void *context; /* of both */
 };
 

@@ -39,7 +39,7 @@ int report_save(const struct report *report, struct error **err);
 /* The path of the peer's address that a subflow uses, or NULL. Borrowed from peer. */
 const char *report_path_of(const struct fleet_host *peer, const struct subflow *subflow);
 
-/* For people. */
+/* For people; the error is the caller's to show. */
 void report_print(const json_t *report, FILE *out);
 
 #endif

@@ -89,7 +89,6 @@ void report_print(const json_t *report, FILE *out)
 {
 	const json_t *from = json_object_get(report, "from"), *to = json_object_get(report, "to");
 	const json_t *downtime = json_object_get(report, "downtime_ms");
-	const json_t *error = json_object_get(report, "error");
 
 	fprintf(out, "hop %s: %s, %s (%s) -> %s (%s): %s in %.1f s\n", text_at(report, "hop"),
 		text_at(report, "vm"), text_at(from, "site"), text_at(from, "host"),
@@ -102,6 +101,4 @@ void report_print(const json_t *report, FILE *out)
 	if (downtime)
 		fprintf(out, "  downtime, as the hypervisors saw it: %.0f ms\n",
 			json_number_value(downtime));
-	if (error)
-		fprintf(out, "  %s\n", json_string_value(error));
 }

@@ -60,7 +60,7 @@ static void tell_undo(struct source *s)
 		json_decref(control_receive(s->control, clock_ns() + 5 * NS_PER_SEC, NULL));
 }
 
-static void close_transfers(struct source *s)
+void source_close_transfers(struct source *s)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(s->disks); i++)
 		source_transfer_close(s, &s->disks[i]);
@@ -73,7 +73,7 @@ static int settle(struct source *s, struct error **why, const char **result)
 	struct error *more = NULL;
 
 	log_error("%s", error_text(*why));
-	close_transfers(s);
+	source_close_transfers(s);
 	if (!s->journalled) {
 		*result = "undone";
 		error_wrap(why, "nothing was begun, the VM is as it was");
@@ -141,15 +141,25 @@ static int start(struct source *s, struct error **err)
 	return s->report ? 0 : error_set(err, ENOMEM, "no memory for a report");
 }
 
-int source_recover(const char *hop, void *arg)
+int source_recover(const char *hop, void *arg, const char **outcome)
 {
 	const struct source_job *job = arg;
+	enum hop_state state;
 	auto_error why = NULL;
 	int status = recover_hop(hop, job->fleet, job->rsh, clock_ns() + RECOVER_NS, &why);
 
 	if (why)
 		log_error("%s", why->message);
-	return status;
+	if (status != 0) {
+		*outcome = "it could not be recovered yet: run `edgehop recover`";
+		return 3;
+	}
+	if (journal_read(hop, &state, NULL, NULL) == 0 && state == HOP_UNDONE) {
+		*outcome = "the hop was undone, the VM runs on at its source";
+		return 1;
+	}
+	*outcome = "the hop was brought to its end, the VM runs at its destination";
+	return 0;
 }
 
 int source_work(void *arg)
@@ -171,7 +181,7 @@ int source_work(void *arg)
 	}
 	if (run_stages(&s, &why) < 0)
 		status = settle(&s, &why, &result);
-	close_transfers(&s);
+	source_close_transfers(&s);
 	source_end(&s, status, result, why);
 	control_destroy(s.control);
 	ctl_stop(s.ctl);

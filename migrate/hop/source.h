@@ -21,6 +21,6 @@ struct source_job {
 int source_work(void *job);
 
 /* keeper_job.recover of the same. */
-int source_recover(const char *hop, void *job);
+int source_recover(const char *hop, void *job, const char **outcome);
 
 #endif

@@ -86,4 +86,7 @@ int source_transfer_open(struct source *s, struct transfer *transfer, const char
 			 int listen_fd, struct error **err);
 void source_transfer_close(struct source *s, struct transfer *transfer);
 
+/* All of them; the report has their figures then. */
+void source_close_transfers(struct source *s);
+
 #endif

@@ -138,6 +138,7 @@ int source_switchover(struct source *s, struct error **err)
 	if (source_await(s, RELEASE_NS, NULL, err) < 0)
 		return -1;
 	note_times(s);
+	source_close_transfers(s);
 	if (journal_advance(s->env.facts->hop, HOP_GONE, err) < 0 ||
 	    fault_point("accepted-seen", err) < 0)
 		return -1;

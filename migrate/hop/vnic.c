@@ -105,6 +105,7 @@ static void announce(struct vnic_switch *vnic)
 static bool all_joined(struct vnic_switch *vnic)
 {
 	struct error *why = NULL;
+	int used = 0;
 
 	if (orders_joined(vnic->orders, new_mac(vnic), old_mac(vnic), &vnic->joined,
 			  clock_ns() + ORDER_NS, &why) < 0) {
@@ -113,10 +114,14 @@ static bool all_joined(struct vnic_switch *vnic)
 	}
 	if (vnic->joined.joined == vnic->joined.connections && vnic->joined.plain == 0)
 		return true;
-	snprintf(vnic->why, sizeof(vnic->why),
-		 "%u of %u MPTCP connections have not joined, %u plain TCP ones can't",
-		 vnic->joined.connections - vnic->joined.joined, vnic->joined.connections,
-		 vnic->joined.plain);
+	if (vnic->joined.joined < vnic->joined.connections)
+		used = snprintf(vnic->why, sizeof(vnic->why),
+				"%u of %u MPTCP connections have not joined%s",
+				vnic->joined.connections - vnic->joined.joined,
+				vnic->joined.connections, vnic->joined.plain ? "; " : "");
+	if (vnic->joined.plain)
+		snprintf(vnic->why + used, sizeof(vnic->why) - (size_t)used,
+			 "%u plain TCP connections can't follow", vnic->joined.plain);
 	return false;
 }
 

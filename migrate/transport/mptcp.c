@@ -21,7 +21,8 @@
 #define SOL_MPTCP 284
 #endif
 
-#define BUFFER_MOST ((size_t)256 << 20)
+#define BUFFER_MOST  ((size_t)256 << 20)
+#define WINDOW_LEAST ((size_t)4 << 20)
 
 /* On success a stream socket, MPTCP where the kernel has it. */
 static int stream_socket(int family, const char **why_not)
@@ -79,27 +80,24 @@ static uint16_t from_sockaddr(const struct sockaddr_storage *from, struct ip_add
 	return ntohs(in6->sin6_port);
 }
 
-static void set_buffer(int fd, int forced, int plain, size_t bytes)
+/* Room for `bytes` of payload, which the kernel doubles for its own bookkeeping. Never shrinks. */
+static void grow_buffer(int fd, int option, int forced, size_t bytes)
 {
-	/* The kernel doubles the value for its own bookkeeping. */
-	int value = (int)(bytes / 2);
+	int now = 0, wanted = (int)(bytes < BUFFER_MOST ? bytes : BUFFER_MOST);
+	socklen_t size = sizeof(now);
 
-	if (setsockopt(fd, SOL_SOCKET, forced, &value, sizeof(value)) < 0)
-		(void)setsockopt(fd, SOL_SOCKET, plain, &value, sizeof(value));
+	if (getsockopt(fd, SOL_SOCKET, option, &now, &size) < 0 || now / 2 >= wanted)
+		return;
+	if (setsockopt(fd, SOL_SOCKET, forced, &wanted, sizeof(wanted)) < 0)
+		(void)setsockopt(fd, SOL_SOCKET, option, &wanted, sizeof(wanted));
 }
 
 void mptcp_grow_buffers(int fd, size_t bytes)
 {
-	int now = 0;
-	socklen_t size = sizeof(now);
-
-	if (bytes > BUFFER_MOST)
-		bytes = BUFFER_MOST;
-	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &now, &size) == 0 && (size_t)now < bytes)
-		set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, bytes);
-	size = sizeof(now);
-	if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &now, &size) == 0 && (size_t)now < bytes)
-		set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, bytes);
+	grow_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, bytes);
+	/* A window larger than needed costs nothing; one too small for the queues on the way does.
+	 */
+	grow_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, bytes > WINDOW_LEAST ? bytes : WINDOW_LEAST);
 }
 
 int mptcp_connect(const struct ip_addr *address, uint16_t port, size_t buffer, int64_t deadline_ns,

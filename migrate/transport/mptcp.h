@@ -50,7 +50,7 @@ int mptcp_connect(const struct ip_addr *address, uint16_t port, size_t buffer, i
  */
 int mptcp_listen(uint16_t *port, size_t buffer, struct error **err);
 
-/* Sets both socket buffers, past the sysctl limits where the process may. Never shrinks. */
+/* Makes room for so much payload each way, past the sysctl limits where the process may. */
 void mptcp_grow_buffers(int fd, size_t bytes);
 
 /* How the connection is now. A subflow that ended is not listed any more. */

@@ -83,7 +83,7 @@ host_start()
 	local dir=$run/hosts/$1
 
 	mkdir -p "$dir"
-	rm -f "$dir/pid" "$dir/pid.new" "$dir/booted"
+	rm -f "$dir/pid" "$dir/pid.new" "$dir/booted" "$dir/log"
 	setsid unshare --net --mount --pid --uts --ipc --fork --kill-child --propagation private \
 		"$lab_dir/host-init" "$1" "$dir" "$store/$1" </dev/null >"$dir/log" 2>&1 9>&- &
 	wait_until 10 grep -qx ready "$dir/log" || die "host '$1' did not start: $(cat "$dir/log")"

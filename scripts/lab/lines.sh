@@ -183,10 +183,14 @@ wanline_prepare()
 
 wanline_say()
 {
-	local line=$1 answer
+	local line=$1 answer='' n
 
 	shift
-	answer=$(echo "$*" | socat -t 5 - "UNIX-CONNECT:$run/lines/$line/ctl")
+	# a line does not wait long for one who connects and says nothing, as may happen on a busy machine
+	for ((n = 0; n < 5; n++)); do
+		answer=$(echo "$*" | socat -t 5 - "UNIX-CONNECT:$run/lines/$line/ctl" 2>/dev/null) || true
+		[ -z "$answer" ] || break
+	done
 	[[ $answer == ok* ]] || die "line $line: '$*': $answer"
 }
 

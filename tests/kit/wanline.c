@@ -343,7 +343,7 @@ static void command(struct line *l, const char *text, char *say, size_t len)
 static void serve_control(struct line *l)
 {
 	int conn = accept4(l->ctl, NULL, NULL, SOCK_CLOEXEC);
-	struct timeval patience = {.tv_usec = 200000};
+	struct timeval patience = {.tv_usec = 500000};
 	char text[512], say[512];
 	ssize_t n;
 
