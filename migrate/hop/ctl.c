@@ -2,6 +2,7 @@
 #include "migrate/hop/ctl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -9,8 +10,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/bytes.h"
@@ -19,6 +18,7 @@
 #include "common/jsonl.h"
 #include "common/log.h"
 #include "common/places.h"
+#include "migrate/transport/local.h"
 
 #define LOG_MODULE   "ctl"
 #define CLIENTS_MOST 16
@@ -209,38 +209,29 @@ static void *ctl_main(void *arg)
 	}
 }
 
-static int socket_path(char path[PATH_MAX], const char *hop, struct sockaddr_un *name,
-		       struct error **err)
+static int socket_path(char path[PATH_MAX], const char *hop, struct error **err)
 {
-	if (place(path, err, PLACE_RUN "/hops/%s/ctl.sock", hop) < 0)
-		return -1;
-	memset(name, 0, sizeof(*name));
-	name->sun_family = AF_UNIX;
-	if (strlen(path) >= sizeof(name->sun_path))
-		return error_set(err, ENAMETOOLONG, "%s: longer than a socket's name may be", path);
-	strcpy(name->sun_path, path);
-	return 0;
+	return place(path, err, PLACE_RUN "/hops/%s/ctl.sock", hop);
 }
 
 struct ctl *ctl_start(const char *hop, struct error **err)
 {
 	struct ctl *ctl = calloc(1, sizeof(*ctl));
-	struct sockaddr_un name;
 
 	if (!ctl) {
 		error_set(err, ENOMEM, "no memory for the control socket");
 		return NULL;
 	}
-	ctl->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	ctl->listen_fd = -1;
 	ctl->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ctl->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&ctl->lock, NULL);
-	if (socket_path(ctl->path, hop, &name, err) < 0)
+	if (socket_path(ctl->path, hop, err) < 0)
 		goto failed;
-	unlink(ctl->path);
-	if (ctl->listen_fd < 0 || ctl->kick < 0 || ctl->wake < 0 ||
-	    bind(ctl->listen_fd, (struct sockaddr *)&name, sizeof(name)) < 0 ||
-	    chmod(ctl->path, 0600) < 0 || listen(ctl->listen_fd, CLIENTS_MOST) < 0 ||
+	ctl->listen_fd = local_listen(ctl->path, err);
+	if (ctl->listen_fd < 0)
+		goto failed;
+	if (ctl->kick < 0 || ctl->wake < 0 || fcntl(ctl->listen_fd, F_SETFL, O_NONBLOCK) < 0 ||
 	    pthread_create(&ctl->thread, NULL, ctl_main, ctl) != 0) {
 		error_errno(err, "%s", ctl->path);
 		goto failed;
@@ -330,17 +321,13 @@ int ctl_wake_fd(const struct ctl *ctl)
 
 int ctl_connect(const char *hop, struct error **err)
 {
-	struct sockaddr_un name;
 	char path[PATH_MAX];
+	int fd;
 
-	if (socket_path(path, hop, &name, err) < 0)
+	if (socket_path(path, hop, err) < 0)
 		return -1;
-
-	auto_close fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 || connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0)
-		return error_errno(err, "hop %s: its worker can't be reached", hop);
-	return steal_fd(&fd);
+	fd = local_connect(path, err);
+	return fd >= 0 ? fd : error_wrap(err, "hop %s: its worker can't be reached", hop);
 }
 
 json_t *ctl_ask(const char *hop, const char *op, int64_t deadline_ns, struct error **err)
