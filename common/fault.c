@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,12 +37,35 @@ static const char *armed_action(const char *name, char line[128])
 	return NULL;
 }
 
-static void disarm_and_show(const char *name)
+/* The other lines stay; a file without any is removed. */
+static void disarm(const char *name)
+{
+	char path[PATH_MAX], fresh[PATH_MAX], line[128];
+	size_t length = strlen(name);
+	bool empty = true;
+
+	if (place(path, NULL, PLACE_RUN "/faults") < 0 ||
+	    place(fresh, NULL, PLACE_RUN "/faults.new") < 0)
+		return;
+
+	auto_file file = fopen(path, "re");
+	auto_file rest = fopen(fresh, "we");
+
+	while (file && rest && fgets(line, sizeof(line), file)) {
+		if (strncmp(line, name, length) == 0 && line[length] == ' ')
+			continue;
+		fputs(line, rest);
+		empty = false;
+	}
+	unlink(path);
+	if (rest && (empty ? unlink(fresh) < 0 : fflush(rest) != 0 || rename(fresh, path) < 0))
+		log_warn("%s: %s", path, strerror(errno));
+}
+
+static void show(const char *name)
 {
 	char path[PATH_MAX];
 
-	if (place(path, NULL, PLACE_RUN "/faults") == 0)
-		unlink(path);
 	if (place(path, NULL, PLACE_RUN "/fault-hit-%s", name) < 0)
 		return;
 
@@ -58,7 +82,8 @@ int fault_point(const char *name, struct error **err)
 	if (!action)
 		return 0;
 	log_warn("fault point %s: %s", name, action);
-	disarm_and_show(name);
+	disarm(name);
+	show(name);
 	if (strcmp(action, "kill") == 0)
 		raise(SIGKILL);
 	while (strcmp(action, "hang") == 0)

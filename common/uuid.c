@@ -82,6 +82,16 @@ static int make_host_uuid(const char *path, struct error **err)
 	return sync_parent(path, err);
 }
 
+bool uuid_of_file(const char *file, const char *suffix, char uuid[UUID_SIZE])
+{
+	char name[UUID_SIZE] = "";
+
+	if (strlen(file) < UUID_SIZE - 1 || strcmp(file + UUID_SIZE - 1, suffix) != 0)
+		return false;
+	memcpy(name, file, UUID_SIZE - 1);
+	return uuid_parse(name, uuid);
+}
+
 int uuid_of_host(char uuid[UUID_SIZE], struct error **err)
 {
 	char folder[PATH_MAX], path[PATH_MAX];

@@ -18,6 +18,9 @@ int uuid_make(char uuid[UUID_SIZE], struct error **err);
 /* Takes upper case too. false, and uuid untouched: text is not a UUID, or is the nil UUID. */
 bool uuid_parse(const char *text, char uuid[UUID_SIZE]);
 
+/* The UUID that a file is named after: "UUID" and the suffix, which may be "". As uuid_parse. */
+bool uuid_of_file(const char *file, const char *suffix, char uuid[UUID_SIZE]);
+
 /*
  * This host's UUID, made and kept durably the first time that it is asked for. Safe against
  * another process that asks at the same moment.
