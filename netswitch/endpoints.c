@@ -32,11 +32,13 @@
  * told, then the file. So after a crash at any point the file names at least what is ours, and a
  * release, which takes what is absent for done, leaves nothing behind.
  *
- * An address that the kernel has as an endpoint and "ours" does not name is somebody else's: it
- * is held like any other and not removed. Where a connection of this host joins an announced
- * address, the kernel makes an endpoint of the local one by itself, flag IMPLICIT, and never
- * forgets it, though it has room for 8 in all: those that were not there before the first holder
- * ("implicit") go with the last. A holder is a hop; its process is known by number and
+ * An address that the kernel has as an explicit endpoint and "ours" does not name is somebody
+ * else's: it is held like any other and not removed. Where a connection of this host joins an
+ * announced address, the kernel makes an endpoint of the local one by itself, flag IMPLICIT, and
+ * never forgets it, though it has room for 8 in all: those that were not there before the first
+ * holder
+ * ("implicit") go with the last; one that an opposite hop then holds becomes explicit, and ours.
+ * A holder is a hop; its process is known by number and
  * start time, since numbers are used again.
  */
 #define STATE_MOST (1024 * 1024)
@@ -376,20 +378,30 @@ static int drop_holders(struct state *state, bool (*gone)(const json_t *holder, 
 	return state_save(state, err);
 }
 
-/* Notes addresses as held by the hop; those that are new to the kernel, and so ours, as ours. */
+/* Did somebody make this endpoint? The kernel's own is taken over by an explicit one. */
+static bool is_others(const struct mptcp_endpoint *list, size_t count, const struct ip_addr *addr)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ip_same(&list[i].address, addr))
+			return !is_implicit(&list[i]);
+	return false;
+}
+
+/* Notes addresses as held by the hop; those that are nobody's endpoints yet, as ours. */
 static int plan_addresses(struct state *state, json_t *holder, const struct ip_addr *addrs,
 			  size_t n, struct error **err)
 {
+	struct mptcp_endpoint list[MPTCP_PM_MOST];
 	char text[IP_TEXT];
+	size_t count;
 
+	if (mptcp_pm_list(list, &count, err) < 0)
+		return -1;
 	for (size_t i = 0; i < n; i++) {
-		int id = mptcp_pm_find(&addrs[i], err);
-
-		if (id < 0)
-			return -1;
 		ip_format_host(&addrs[i], text);
 		if (list_add(list_of(holder, "addresses"), text, err) < 0 ||
-		    (id == 0 && list_add(list_of(state->root, "ours"), text, err) < 0))
+		    (!is_others(list, count, &addrs[i]) &&
+		     list_add(list_of(state->root, "ours"), text, err) < 0))
 			return -1;
 	}
 	return 0;

@@ -90,6 +90,37 @@ static size_t make_advertisement(uint8_t *frame, const struct ip_addr *addr, con
 	return ETH_HLEN + 40 + size;
 }
 
+/* "Who has target?", asked in the name of addr. */
+static size_t make_arp_question(uint8_t *frame, const struct ip_addr *addr, const uint8_t *mac,
+				const struct ip_addr *target)
+{
+	size_t size = make_arp(frame, addr, mac, ARPOP_REQUEST);
+
+	memcpy(frame + ETH_HLEN + 24, target->bytes, 4);
+	return size;
+}
+
+/* RFC 4861, 4.3: to the target's solicited-node group, with the asker's link-layer address. */
+static size_t make_solicitation(uint8_t *frame, const struct ip_addr *addr, const uint8_t *mac,
+				const struct ip_addr *target)
+{
+	static const uint8_t group[13] = {0xff, 0x02, [11] = 1, [12] = 0xff};
+	size_t size = make_advertisement(frame, addr, mac);
+	uint8_t *ip = frame + ETH_HLEN, *icmp = ip + 40;
+
+	frame[2] = 0xff;
+	memcpy(frame + 3, target->bytes + 13, 3);
+	memcpy(ip + 24, group, sizeof(group));
+	memcpy(ip + 37, target->bytes + 13, 3);
+	icmp[0] = 135;
+	icmp[4] = 0;
+	memcpy(icmp + 8, target->bytes, 16);
+	icmp[24] = 1; /* option: source link-layer address */
+	put_be16(icmp + 2, 0);
+	put_be16(icmp + 2, icmp6_sum(ip + 8, icmp, 32));
+	return size;
+}
+
 static int send_frame(int fd, int ifindex, const uint8_t *frame, size_t size, struct error **err)
 {
 	const struct sockaddr_ll to = {
@@ -133,5 +164,27 @@ int garp_send(const char *dev, const struct ip_addr *addr, const uint8_t mac[MAC
 	}
 	if (rc < 0)
 		return error_wrap(err, "announcing %s on %s", ip_format_host(addr, text), dev);
+	return 0;
+}
+
+int garp_ask(const char *dev, const struct ip_addr *addr, const uint8_t mac[MAC_SIZE],
+	     const struct ip_addr *target, struct error **err)
+{
+	int ifindex = rtnl_link_index(dev, err);
+	uint8_t frame[FRAME_MOST];
+	char text[IP_TEXT];
+	size_t size;
+
+	if (ifindex < 0)
+		return -1;
+
+	auto_close fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return error_errno(err, "packet socket");
+	size = addr->family == AF_INET ? make_arp_question(frame, addr, mac, target)
+				       : make_solicitation(frame, addr, mac, target);
+	if (send_frame(fd, ifindex, frame, size, err) < 0)
+		return error_wrap(err, "asking for %s on %s", ip_format_host(target, text), dev);
 	return 0;
 }

@@ -13,4 +13,11 @@
 int garp_send(const char *dev, const struct ip_addr *addr, const uint8_t mac[MAC_SIZE],
 	      struct error **err);
 
+/*
+ * Asks for target in the name of addr, whose MAC is mac: the answer goes to whoever has that, and
+ * corrects what it remembers of target's MAC. Both are of one family.
+ */
+int garp_ask(const char *dev, const struct ip_addr *addr, const uint8_t mac[MAC_SIZE],
+	     const struct ip_addr *target, struct error **err);
+
 #endif

@@ -124,6 +124,15 @@ bool ip_within(const struct ip_addr *addr, const struct ip_addr *network)
 	return ip_same(&of_addr, &of_network);
 }
 
+bool ip_link_local(const struct ip_addr *addr)
+{
+	const uint8_t *b = addr->bytes;
+
+	if (addr->family == AF_INET)
+		return b[0] == 169 && b[1] == 254;
+	return addr->family == AF_INET6 && b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
+}
+
 int mac_parse(const char *text, uint8_t mac[MAC_SIZE], struct error **err)
 {
 	static const uint8_t zero[MAC_SIZE];

@@ -48,6 +48,9 @@ bool ip_same(const struct ip_addr *a, const struct ip_addr *b);
 /* Is the address within the network of the other? */
 bool ip_within(const struct ip_addr *addr, const struct ip_addr *network);
 
+/* 169.254.0.0/16 or fe80::/10: of use on its link only. */
+bool ip_link_local(const struct ip_addr *addr);
+
 /* "52:54:00:00:00:01". Multicast and zero MACs are refused: nothing here is named by one. */
 int mac_parse(const char *text, uint8_t mac[MAC_SIZE], struct error **err);
 const char *mac_format(const uint8_t mac[MAC_SIZE], char buf[MAC_TEXT]); /* returns buf */

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/jsonl.h"
 #include "common/log.h"
+#include "netswitch/ip-json.h"
 
 #define LOG_MODULE "orders"
 
@@ -38,6 +39,8 @@ struct orders {
 	int fd; /* -1: not connected */
 	struct jsonl *lines;
 	int64_t next_id;
+	int64_t uptime_ms;  /* the guest's, by its last reply; -1: it did not say */
+	json_t *unanswered; /* the last order, if its reply did not come in time; else NULL */
 };
 
 struct orders *orders_open(const char *path, struct error **err)
@@ -45,6 +48,8 @@ struct orders *orders_open(const char *path, struct error **err)
 	struct orders *orders = calloc(1, sizeof(*orders));
 	uint32_t start = 0;
 
+	if (orders)
+		orders->uptime_ms = -1;
 	if (orders)
 		orders->path = strdup(path);
 	if (!orders || !orders->path) {
@@ -68,11 +73,17 @@ static void disconnect(struct orders *orders)
 	orders->lines = NULL;
 }
 
+int64_t orders_uptime_ns(const struct orders *orders)
+{
+	return orders->uptime_ms < 0 ? -1 : orders->uptime_ms * NS_PER_MS;
+}
+
 void orders_close(struct orders *orders)
 {
 	if (!orders)
 		return;
 	disconnect(orders);
+	json_decref(orders->unanswered);
 	free(orders->path);
 	free(orders);
 }
@@ -153,14 +164,33 @@ static void take_text(char *to, size_t size, const char *from)
 	to[i] = '\0';
 }
 
+/*
+ * The order's number. One that is given again because its reply was late keeps the number that it
+ * had: so the reply is still welcome, and the guest need not carry it out twice.
+ */
+static int64_t number(struct orders *orders, json_t *order)
+{
+	auto_json before = orders->unanswered;
+	int64_t id = before ? json_integer_value(json_object_get(before, "id")) : 0;
+
+	orders->unanswered = NULL;
+	json_object_set_new(order, "edgehop", json_integer(1));
+	if (before) {
+		json_object_set_new(order, "id", json_integer(id));
+		if (json_equal(before, order))
+			return id;
+	}
+	id = orders->next_id++;
+	json_object_set_new(order, "id", json_integer(id));
+	return id;
+}
+
 /* Sends an order until its reply comes. The reply says ok; the caller's to decref. */
 static json_t *give(struct orders *orders, json_t *order, int64_t deadline_ns, struct error **err)
 {
-	int64_t id = orders->next_id++;
+	int64_t id = number(orders, order);
 	json_t *reply = NULL;
 
-	json_object_set_new(order, "edgehop", json_integer(1));
-	json_object_set_new(order, "id", json_integer(id));
 	while (!reply) {
 		struct error *why = NULL;
 		int64_t until = clock_ns() + RESEND_MS * NS_PER_MS;
@@ -177,6 +207,7 @@ static json_t *give(struct orders *orders, json_t *order, int64_t deadline_ns, s
 			error_set(err, ETIMEDOUT, "the guest's agent does not answer (%s)",
 				  error_text(why));
 			error_free(why);
+			orders->unanswered = json_incref(order);
 			return NULL;
 		}
 		log_debug("order %lld again: %s", (long long)id, error_text(why));
@@ -186,12 +217,18 @@ static json_t *give(struct orders *orders, json_t *order, int64_t deadline_ns, s
 		}
 		error_free(why);
 	}
+	if (json_get_int(reply, "uptime_ms", 0, INT64_MAX / NS_PER_MS, &orders->uptime_ms, NULL) <
+	    0)
+		orders->uptime_ms = -1;
 	if (!json_is_true(json_object_get(reply, "ok"))) {
 		const char *text = json_string_value(json_object_get(reply, "error"));
 		char clean[256];
 
 		take_text(clean, sizeof(clean), text ? text : "it does not say why");
-		error_set(err, EREMOTEIO, "the guest's agent refuses: %s", clean);
+		if (json_is_true(json_object_get(reply, "again")))
+			error_set(err, EAGAIN, "the guest's agent: %s", clean);
+		else
+			error_set(err, EREMOTEIO, "the guest's agent refuses: %s", clean);
 		json_decref(reply);
 		return NULL;
 	}
@@ -214,9 +251,31 @@ static void put_mac(json_t *order, const char *key, const uint8_t *mac)
 	json_object_set_new(order, key, json_string(mac_format(mac, text)));
 }
 
+/* text may be NULL. */
+static int take_address(const char *text, struct ip_addr *addr, struct error **err)
+{
+	char clean[IP_TEXT];
+
+	take_text(clean, sizeof(clean), text ? text : "");
+	return ip_parse(clean, addr, err);
+}
+
+static int take_gateway(const char *text, struct ip_config *config, struct error **err)
+{
+	if (!text || !*text)
+		return 0;
+	if (take_address(text, &config->gateway, err) < 0)
+		return -1;
+	if (config->gateway.family != config->address.family)
+		return error_set(err, EPROTO, "an address and its gateway are of two families");
+	return 0;
+}
+
+/* "addresses" are texts; "gateways", where they are told, the same number of texts, some empty. */
 static int take_nic(const json_t *item, struct guest_nic *nic, struct error **err)
 {
 	const json_t *addresses = json_object_get(item, "addresses");
+	const json_t *gateways = json_object_get(item, "gateways");
 	const char *mac = json_get_string(item, "mac", err);
 	char clean[IP_TEXT];
 
@@ -230,10 +289,11 @@ static int take_nic(const json_t *item, struct guest_nic *nic, struct error **er
 		return error_set(err, EPROTO, "field addresses: expected a list of at most %d",
 				 GUEST_ADDRESSES);
 	for (size_t i = 0; i < json_array_size(addresses); i++) {
-		const char *text = json_string_value(json_array_get(addresses, i));
+		struct ip_config *config = &nic->addresses[i];
 
-		take_text(clean, sizeof(clean), text ? text : "");
-		if (ip_parse(clean, &nic->addresses[i], err) < 0)
+		if (take_address(json_string_value(json_array_get(addresses, i)), &config->address,
+				 err) < 0 ||
+		    take_gateway(json_string_value(json_array_get(gateways, i)), config, err) < 0)
 			return -1;
 		nic->address_count++;
 	}
@@ -249,10 +309,9 @@ static int take_hello(const json_t *reply, struct guest_hello *hello, struct err
 		const char *name;
 		bool *can;
 	} known[] = {
-		{"address", &hello->can_address},
-		{"announce", &hello->can_announce},
-		{"joined", &hello->can_joined},
-		{"retire", &hello->can_retire},
+		{"address", &hello->can_address},	  {"announce", &hello->can_announce},
+		{"joined", &hello->can_joined},		  {"retire", &hello->can_retire},
+		{"connections", &hello->can_connections}, {"dhcp", &hello->can_dhcp},
 	};
 	size_t i;
 
@@ -297,40 +356,72 @@ int orders_hello(struct orders *orders, struct guest_hello *hello, int64_t deadl
 	return 0;
 }
 
+/* An agent that does not tell what the vNIC got has done what it was told. */
+static int take_got(const json_t *reply, const struct guest_wants *wants, struct guest_got *got,
+		    struct error **err)
+{
+	const json_t *addresses = json_object_get(reply, "addresses"), *item;
+	size_t i;
+
+	memset(got, 0, sizeof(*got));
+	if (!addresses) {
+		for (; got->count < wants->n && got->count < GUEST_ADDRESSES; got->count++)
+			got->list[got->count] = wants->list[got->count];
+		return 0;
+	}
+	if (!json_is_array(addresses) || json_array_size(addresses) > GUEST_ADDRESSES)
+		return error_set(err, EPROTO, "field addresses: expected a list of at most %d",
+				 GUEST_ADDRESSES);
+	json_array_foreach (addresses, i, item) {
+		const char *address = json_string_value(json_object_get(item, "address"));
+		const char *gateway = json_string_value(json_object_get(item, "gateway"));
+
+		if (take_address(address, &got->list[i].address, err) < 0 ||
+		    take_gateway(gateway, &got->list[i], err) < 0)
+			return error_wrap(err, "field addresses, entry %zu", i);
+		got->count++;
+	}
+	return 0;
+}
+
 static int give_addresses(struct orders *orders, const char *name, const uint8_t *mac,
-			  const struct ip_config *list, size_t n, int64_t deadline_ns,
-			  struct error **err)
+			  const struct guest_wants *wants, struct guest_got *got,
+			  int64_t deadline_ns, struct error **err)
 {
 	auto_json order = new_order(name, err);
 	auto_json reply = NULL;
-	json_t *addresses = json_array();
+	struct guest_got unwanted;
 
-	if (!order || json_object_set_new(order, "addresses", addresses) < 0)
+	if (!order ||
+	    json_object_set_new(order, "addresses", ip_configs_to_json(wants->list, wants->n)) < 0)
 		return -1;
+	if (wants->dhcp)
+		json_object_set_new(order, "dhcp", json_pack("[i]", 4));
+	if (wants->beside)
+		json_object_set_new(order, "beside", json_true());
 	put_mac(order, "nic", mac);
-	for (size_t i = 0; i < n; i++) {
-		char text[IP_TEXT];
-		json_t *item = json_pack("{s:s}", "address", ip_format(&list[i].address, text));
-
-		if (list[i].gateway.family)
-			json_object_set_new(item, "gateway",
-					    json_string(ip_format_host(&list[i].gateway, text)));
-		json_array_append_new(addresses, item);
-	}
 	reply = give(orders, order, deadline_ns, err);
-	return reply ? 0 : error_wrap(err, "order %s", name);
+	if (!reply)
+		return error_wrap(err, "order %s", name);
+	if (take_got(reply, wants, got ? got : &unwanted, err) < 0) {
+		recode(err, EPROTO);
+		return error_wrap(err, "the guest's answer to %s", name);
+	}
+	return 0;
 }
 
-int orders_address(struct orders *orders, const uint8_t mac[MAC_SIZE], const struct ip_config *list,
-		   size_t n, int64_t deadline_ns, struct error **err)
+int orders_address(struct orders *orders, const uint8_t mac[MAC_SIZE],
+		   const struct guest_wants *wants, struct guest_got *got, int64_t deadline_ns,
+		   struct error **err)
 {
-	return give_addresses(orders, "address", mac, list, n, deadline_ns, err);
+	return give_addresses(orders, "address", mac, wants, got, deadline_ns, err);
 }
 
 int orders_announce(struct orders *orders, const uint8_t mac[MAC_SIZE],
-		    const struct ip_config *list, size_t n, int64_t deadline_ns, struct error **err)
+		    const struct guest_wants *wants, struct guest_got *got, int64_t deadline_ns,
+		    struct error **err)
 {
-	return give_addresses(orders, "announce", mac, list, n, deadline_ns, err);
+	return give_addresses(orders, "announce", mac, wants, got, deadline_ns, err);
 }
 
 static int take_joined(const json_t *reply, struct join_state *state, struct error **err)
@@ -376,8 +467,65 @@ int orders_joined(struct orders *orders, const uint8_t new_mac[MAC_SIZE],
 	return 0;
 }
 
+static int take_connection(const json_t *item, struct guest_connection *connection,
+			   struct error **err)
+{
+	const char *local = json_get_string(item, "local", err);
+	const char *peer = local ? json_get_string(item, "peer", err) : NULL;
+	int64_t subflows;
+
+	if (!peer || json_get_int(item, "subflows", 0, UINT16_MAX, &subflows, err) < 0)
+		return -1;
+	take_text(connection->local, sizeof(connection->local), local);
+	take_text(connection->peer, sizeof(connection->peer), peer);
+	connection->subflows = (unsigned int)subflows;
+	connection->mptcp = json_is_true(json_object_get(item, "mptcp"));
+	connection->opened_here = json_is_true(json_object_get(item, "opened_here"));
+	connection->peer_joined = json_is_true(json_object_get(item, "peer_joined"));
+	return 0;
+}
+
+static int take_connections(const json_t *reply, struct guest_connections *connections,
+			    struct error **err)
+{
+	const json_t *list = json_object_get(reply, "list"), *item;
+	int64_t mptcp, plain;
+	size_t i;
+
+	memset(connections, 0, sizeof(*connections));
+	if (json_get_int(reply, "mptcp", 0, UINT32_MAX, &mptcp, err) < 0 ||
+	    json_get_int(reply, "plain", 0, UINT32_MAX, &plain, err) < 0)
+		return -1;
+	connections->mptcp = (unsigned int)mptcp;
+	connections->plain = (unsigned int)plain;
+	json_array_foreach (list, i, item) {
+		if (i == GUEST_CONNECTIONS)
+			break;
+		if (take_connection(item, &connections->list[i], err) < 0)
+			return error_wrap(err, "field list, entry %zu", i);
+		connections->count++;
+	}
+	return 0;
+}
+
+int orders_connections(struct orders *orders, struct guest_connections *connections,
+		       int64_t deadline_ns, struct error **err)
+{
+	auto_json order = new_order("connections", err);
+	auto_json reply = order ? give(orders, order, deadline_ns, err) : NULL;
+
+	if (!reply)
+		return error_wrap(err, "order connections");
+	if (take_connections(reply, connections, err) < 0) {
+		recode(err, EPROTO);
+		return error_wrap(err, "the guest's answer to connections");
+	}
+	return 0;
+}
+
 int orders_retire(struct orders *orders, const uint8_t old_mac[MAC_SIZE],
-		  const uint8_t new_mac[MAC_SIZE], int64_t deadline_ns, struct error **err)
+		  const uint8_t new_mac[MAC_SIZE], bool force, int64_t deadline_ns,
+		  struct error **err)
 {
 	auto_json order = new_order("retire", err);
 	auto_json reply = NULL;
@@ -386,6 +534,8 @@ int orders_retire(struct orders *orders, const uint8_t old_mac[MAC_SIZE],
 		return -1;
 	put_mac(order, "nic", old_mac);
 	put_mac(order, "new", new_mac);
+	if (force)
+		json_object_set_new(order, "force", json_true());
 	reply = give(orders, order, deadline_ns, err);
 	return reply ? 0 : error_wrap(err, "order retire");
 }

@@ -17,7 +17,7 @@
  *     inside   a /30 of 169.254/16, its .1 the source and .2 the destination; and fe80::6568, the
  *              number, 1 or 2. Used as next hops only, so two hops that happen to share a /30 do
  *              not disturb one another
- *     table    0x65000000 | K & 0xffffff
+ *     tables   0x65000000 | K & 0xffffff, 0x66..., and so on to 0x74...
  */
 int tunnel_make_names(const char *hop, struct tunnel_names *names, struct error **err)
 {

@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "netswitch/catch.h"
 #include "netswitch/garp.h"
+#include "netswitch/neighbours.h"
 #include "netswitch/rtnl.h"
 #include "netswitch/sysctl.h"
 #include "netswitch/tunnel-names.h"
@@ -22,25 +23,28 @@
 /*
  * Theory of operation
  *
- * Devices, MACs, inner addresses and the table's number follow from the hop's UUID
+ * Devices, MACs, inner addresses and the tables' numbers follow from the hop's UUID
  * (tunnel-names.c), so each end has the other as a permanent neighbour, and nothing is learned or
  * asked.
  *
- * All routes stand in that table, and rules lead there: no route of the host's own is touched or
+ * All routes stand in those tables, and rules lead there: no route of the host's own is touched or
  * shadowed, even where the old network and the new site's have the same prefix, or where two VMs
- * bring the same address. At the destination
+ * bring the same address. At the destination one table is enough for all taps of the VM:
  *
- *     table:  OLD-ADDRESS dev TAP; default via SOURCE dev EHX
- *     rules:  iif EHX, iif TAP
+ *     table:  each OLD-ADDRESS dev its TAP; default via SOURCE dev EHX
+ *     rules:  iif EHX, iif each TAP
  *
- * and at the source
+ * At the source each address has a table of its own, since what comes from it leaves on the bridge
+ * of its network, through the gateway there:
  *
  *     table:  OLD-ADDRESS via DESTINATION dev EHX; OLD-NETWORK dev BRIDGE;
  *             default via OLD-GATEWAY dev BRIDGE
- *     rules:  iif EHX, to OLD-ADDRESS
+ *     rules:  from OLD-ADDRESS iif EHX; to OLD-ADDRESS; and after these iif EHX, which keeps what
+ *             bears another address on the VM's network, too
  *
  * The VM arrives with the MACs of its old gateway and neighbours in its memory. The destination
- * takes frames to any MAC on the VM's tap (catch.c), and answers when the VM asks again.
+ * takes frames to any MAC on the VM's tap (catch.c), and answers for every address when the VM asks
+ * again: by proxy ARP, and for IPv6 by neighbours.c.
  *
  * Sizes: the device has the MTU of the VM's network. Its outer packets are larger than the path
  * may carry, have no DF bit, and are fragmented; the VM and its clients see the MTU they know.
@@ -121,17 +125,26 @@ int tunnel_open(const struct tunnel *tunnel, struct error **err)
 	return set_addresses(&names, tunnel->side, err);
 }
 
+static int flush(uint32_t table, struct error **err)
+{
+	if (rtnl_rule_flush(AF_INET, table, err) < 0 || rtnl_route_flush(AF_INET, table, err) < 0)
+		return -1;
+	if (!sysctl_has_ipv6())
+		return 0;
+	if (rtnl_rule_flush(AF_INET6, table, err) < 0)
+		return -1;
+	return rtnl_route_flush(AF_INET6, table, err);
+}
+
 int tunnel_close(const struct tunnel *tunnel, struct error **err)
 {
 	struct tunnel_names names;
 
-	if (tunnel_make_names(tunnel->hop, &names, err) < 0 ||
-	    rtnl_rule_flush(AF_INET, names.table, err) < 0 ||
-	    rtnl_route_flush(AF_INET, names.table, err) < 0)
+	if (tunnel_make_names(tunnel->hop, &names, err) < 0)
 		return -1;
-	if (sysctl_has_ipv6() && (rtnl_rule_flush(AF_INET6, names.table, err) < 0 ||
-				  rtnl_route_flush(AF_INET6, names.table, err) < 0))
-		return -1;
+	for (size_t i = 0; i < TUNNEL_ADDRESSES; i++)
+		if (flush(tunnel_table(&names, i), err) < 0)
+			return -1;
 	return rtnl_link_delete(names.dev, err);
 }
 
@@ -153,6 +166,7 @@ static const struct ip_addr *peer(const struct tunnel_names *names, enum tunnel_
 	return family == AF_INET ? &names->end[other].v4 : &names->end[other].v6;
 }
 
+/* Destination: what comes in by that device is the VM's business. */
 static int rule_by_device(const struct tunnel_names *names, int family, const char *dev, bool add,
 			  struct error **err)
 {
@@ -166,17 +180,36 @@ static int rule_by_device(const struct tunnel_names *names, int family, const ch
 	return add ? rtnl_rule_add(&rule, err) : rtnl_rule_del(&rule, err);
 }
 
-static int rule_by_address(const struct tunnel_names *names, const struct ip_addr *addr, bool add,
-			   struct error **err)
+/* Source: packets to an address of the VM. */
+static int rule_to_address(const struct ip_addr *addr, uint32_t table, bool add, struct error **err)
 {
 	struct rtnl_rule rule = {
 		.family = addr->family,
 		.to = ip_host(addr),
-		.table = names->table,
+		.table = table,
 		.priority = TUNNEL_RULE_PRIORITY,
 	};
 
 	return add ? rtnl_rule_add(&rule, err) : rtnl_rule_del(&rule, err);
+}
+
+/* Source: packets from it that come out of the tunnel; and, after all those, any others. */
+static int rules_from_tunnel(const struct tunnel_names *names, const struct ip_addr *addr,
+			     uint32_t table, struct error **err)
+{
+	struct rtnl_rule rule = {
+		.family = addr->family,
+		.from = ip_host(addr),
+		.table = table,
+		.priority = TUNNEL_RULE_PRIORITY,
+	};
+
+	memcpy(rule.iif, names->dev, sizeof(rule.iif));
+	if (rtnl_rule_add(&rule, err) < 0)
+		return -1;
+	rule.from.family = 0;
+	rule.priority++;
+	return rtnl_rule_add(&rule, err);
 }
 
 /* 1: the address is one of this host's. */
@@ -245,16 +278,35 @@ static int attach_address(const struct tunnel *tunnel, const struct tunnel_names
 	    rule_by_device(names, family, names->dev, true, err) < 0 ||
 	    rule_by_device(names, family, tap, true, err) < 0)
 		return -1;
-	/* IPv6 can't answer for a whole network; the gateway is what a guest mostly asks for. */
+	/* For a kernel that lacks what neighbours.c needs: a guest mostly asks for its gateway. */
 	if (family == AF_INET6 && old->gateway.family)
 		return rtnl_proxy_add(tap, &old->gateway, err);
 	return 0;
 }
 
+static bool has_ipv6(const struct ip_config *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i].address.family == AF_INET6)
+			return true;
+	return false;
+}
+
+/* What makes the change of place smooth. A kernel that can't is no reason to fail. */
+static void help_guest(const char *tap, const struct ip_config *old, size_t n)
+{
+	auto_error mute = NULL;
+	auto_error lost = NULL;
+
+	if (catch_all(tap, &mute) < 0)
+		log_warn("the VM may be mute on its old address for seconds: %s", error_text(mute));
+	if (has_ipv6(old, n) && neighbours_answer_all(tap, &lost) < 0)
+		log_warn("the VM finds no IPv6 neighbour but its gateway: %s", error_text(lost));
+}
+
 int tunnel_guest_attach(const struct tunnel *tunnel, const char *tap, const uint8_t mac[MAC_SIZE],
 			const struct ip_config *old, size_t n, struct error **err)
 {
-	auto_error why = NULL;
 	struct tunnel_names names;
 
 	if (tunnel_make_names(tunnel->hop, &names, err) < 0 || refuse_own(old, n, err) < 0 ||
@@ -264,8 +316,7 @@ int tunnel_guest_attach(const struct tunnel *tunnel, const char *tap, const uint
 	    /* Else a broadcast question is answered after a random time of up to 0.8 s. */
 	    sysctl_set(0, err, "net/ipv4/neigh/%s/proxy_delay", tap) < 0)
 		return error_wrap(err, "connecting the VM's device %s to the tunnel", tap);
-	if (catch_all(tap, &why) < 0)
-		log_warn("the VM may be mute on its old address for seconds: %s", error_text(why));
+	help_guest(tap, old, n);
 	for (size_t i = 0; i < n; i++) {
 		if (attach_address(tunnel, &names, tap, mac, &old[i], err) < 0)
 			return error_wrap(err, "connecting the VM's device %s to the tunnel", tap);
@@ -324,7 +375,8 @@ static struct ip_addr own_address(const char *bridge, int family)
 }
 
 static int redirect_routes(const struct tunnel *tunnel, const struct tunnel_names *names,
-			   const char *bridge, const struct ip_config *old, struct error **err)
+			   uint32_t table, const char *bridge, const struct ip_config *old,
+			   struct error **err)
 {
 	int family = old->address.family;
 	int bridge_index = rtnl_link_index(bridge, err);
@@ -333,14 +385,14 @@ static int redirect_routes(const struct tunnel *tunnel, const struct tunnel_name
 	struct rtnl_route network = {
 		.to = ip_network(&old->address),
 		.ifindex = bridge_index,
-		.table = names->table,
+		.table = table,
 	};
 	struct rtnl_route out = {
 		.to.family = family,
 		.via = old->gateway,
 		.onlink = true,
 		.ifindex = bridge_index,
-		.table = names->table,
+		.table = table,
 	};
 	struct rtnl_route into = {
 		.to = ip_host(&old->address),
@@ -348,7 +400,7 @@ static int redirect_routes(const struct tunnel *tunnel, const struct tunnel_name
 		.onlink = true,
 		.source = own_address(bridge, family),
 		.ifindex = dev_index,
-		.table = names->table,
+		.table = table,
 		.mtu = family == AF_INET ? inner_mtu(tunnel) : 0,
 	};
 
@@ -363,15 +415,16 @@ static int redirect_routes(const struct tunnel *tunnel, const struct tunnel_name
 }
 
 static int redirect_address(const struct tunnel *tunnel, const struct tunnel_names *names,
-			    const char *bridge, const struct ip_config *old, struct error **err)
+			    uint32_t table, const char *bridge, const struct ip_config *old,
+			    struct error **err)
 {
 	const struct ip_addr *addr = &old->address;
 	auto_error why = NULL;
 
 	if (allow_forwarding(bridge, addr->family, err) < 0 ||
-	    redirect_routes(tunnel, names, bridge, old, err) < 0 ||
-	    rule_by_device(names, addr->family, names->dev, true, err) < 0 ||
-	    rule_by_address(names, addr, true, err) < 0 || rtnl_proxy_add(bridge, addr, err) < 0)
+	    redirect_routes(tunnel, names, table, bridge, old, err) < 0 ||
+	    rules_from_tunnel(names, addr, table, err) < 0 ||
+	    rule_to_address(addr, table, true, err) < 0 || rtnl_proxy_add(bridge, addr, err) < 0)
 		return -1;
 	/* Without it neighbours ask again when their entries age: late, but no reason to fail. */
 	if (garp_send(bridge, addr, NULL, &why) < 0)
@@ -379,33 +432,45 @@ static int redirect_address(const struct tunnel *tunnel, const struct tunnel_nam
 	return 0;
 }
 
-int tunnel_redirect(const struct tunnel *tunnel, const char *bridge, const struct ip_config *old,
-		    size_t n, struct error **err)
+static int check_room(size_t first, size_t n, struct error **err)
+{
+	if (first + n <= TUNNEL_ADDRESSES)
+		return 0;
+	return error_set(err, E2BIG, "the VM has %zu addresses, a tunnel carries up to %d",
+			 first + n, TUNNEL_ADDRESSES);
+}
+
+int tunnel_redirect(const struct tunnel *tunnel, const char *bridge, size_t first,
+		    const struct ip_config *old, size_t n, struct error **err)
 {
 	struct tunnel_names names;
 
-	if (tunnel_make_names(tunnel->hop, &names, err) < 0 ||
+	if (tunnel_make_names(tunnel->hop, &names, err) < 0 || check_room(first, n, err) < 0 ||
+	    /* The way back to a client may not be the host's own way there. */
+	    sysctl_loosen_rp_filter(bridge, err) < 0 ||
 	    sysctl_set(0, err, "net/ipv4/neigh/%s/proxy_delay", bridge) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		if (redirect_address(tunnel, &names, bridge, &old[i], err) < 0)
+		if (redirect_address(tunnel, &names, tunnel_table(&names, first + i), bridge,
+				     &old[i], err) < 0)
 			return error_wrap(err, "sending the VM's packets into the tunnel");
 	}
 	return 0;
 }
 
-int tunnel_redirect_undo(const struct tunnel *tunnel, const char *bridge,
+int tunnel_redirect_undo(const struct tunnel *tunnel, const char *bridge, size_t first,
 			 const struct ip_config *old, size_t n, struct error **err)
 {
 	struct tunnel_names names;
 
-	if (tunnel_make_names(tunnel->hop, &names, err) < 0)
+	if (tunnel_make_names(tunnel->hop, &names, err) < 0 || check_room(first, n, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		struct rtnl_route into = {.to = ip_host(&old[i].address), .table = names.table};
+		uint32_t table = tunnel_table(&names, first + i);
+		struct rtnl_route into = {.to = ip_host(&old[i].address), .table = table};
 
 		if (rtnl_proxy_del(bridge, &old[i].address, err) < 0 ||
-		    rule_by_address(&names, &old[i].address, false, err) < 0 ||
+		    rule_to_address(&old[i].address, table, false, err) < 0 ||
 		    rtnl_route_del(&into, err) < 0)
 			return error_wrap(err, "taking the VM's packets out of the tunnel");
 	}

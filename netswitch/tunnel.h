@@ -16,6 +16,9 @@
  *   client --- gateway --- [bridge  SOURCE  ehx]=====VXLAN=====[ehx  DESTINATION  tap] --- VM
  *                            answers for the old address        answers for the whole old network
  *
+ * A VM that is on several networks has one tunnel all the same: the functions that connect it are
+ * called once for each of its networks, with the vNIC's tap, or the network's bridge.
+ *
  * Everything is named by the hop's UUID, so that any process can undo it knowing no more than the
  * journal does: functions take the description and keep nothing. All are idempotent.
  *
@@ -25,6 +28,7 @@
  */
 #define TUNNEL_PORT	     9461 /* UDP, both ends */
 #define TUNNEL_RULE_PRIORITY 946  /* of our routing rules: after `local`, before all usual ones */
+#define TUNNEL_ADDRESSES     16	  /* of a VM, over all its networks, that a tunnel can carry */
 
 enum tunnel_side {
 	TUNNEL_SOURCE,
@@ -71,15 +75,16 @@ int tunnel_guest_detach(const struct tunnel *tunnel, const char *tap, const stru
  * Source, when the VM is paused. Packets for its addresses go into the tunnel; this host answers
  * for them on the bridge and tells the network so. What the VM sends comes out of the tunnel and
  * leaves on the bridge, through its old gateway where that is known, as if the VM were there.
+ * first: how many addresses of the VM on networks before this one the tunnel carries.
  */
-int tunnel_redirect(const struct tunnel *tunnel, const char *bridge, const struct ip_config *old,
-		    size_t n, struct error **err);
+int tunnel_redirect(const struct tunnel *tunnel, const char *bridge, size_t first,
+		    const struct ip_config *old, size_t n, struct error **err);
 
 /*
  * Undoes it. For a VM that resumes here call garp_send(bridge, address, its vNIC's MAC) next; it
  * is unreachable until then, for as long as its gateway remembers this host's MAC.
  */
-int tunnel_redirect_undo(const struct tunnel *tunnel, const char *bridge,
+int tunnel_redirect_undo(const struct tunnel *tunnel, const char *bridge, size_t first,
 			 const struct ip_config *old, size_t n, struct error **err);
 
 #endif

@@ -4,16 +4,21 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/socket.h>
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/jsonl.h"
 #include "common/log.h"
 #include "common/places.h"
+#include "netswitch/guest/connections.h"
+#include "netswitch/guest/dhcp.h"
 #include "netswitch/guest/nic.h"
 #include "netswitch/mptcp_pm.h"
 #include "netswitch/rtnl.h"
+#include "netswitch/ip-json.h"
 
 #define LOG_MODULE "agent"
 
@@ -27,6 +32,7 @@
  */
 #define VERSION_OF_ORDERS 1
 #define HELLO_NICS	  16
+#define LEASE_MS	  500 /* the host asks again after a second */
 
 struct agent {
 	json_t *order, *reply; /* answered last; NULL: none */
@@ -67,16 +73,16 @@ static int get_config(const json_t *item, struct ip_config *config, struct error
 	return 0;
 }
 
-/* The number of addresses in list. */
-static int get_configs(const json_t *order, struct ip_config list[NIC_ADDRESSES],
+/* The number of addresses in list; none only where DHCP is to give some. */
+static int get_configs(const json_t *order, bool dhcp, struct ip_config list[NIC_ADDRESSES],
 		       struct error **err)
 {
 	const json_t *array = json_object_get(order, "addresses"), *item;
-	size_t i, n = json_array_size(array);
+	size_t i, n = json_array_size(array), least = dhcp ? 0 : 1;
 
-	if (!json_is_array(array) || n == 0 || n > NIC_ADDRESSES)
-		return error_set(err, EPROTO, "field addresses: expected a list of 1 to %d",
-				 NIC_ADDRESSES);
+	if ((array && !json_is_array(array)) || n < least || n >= NIC_ADDRESSES)
+		return error_set(err, EPROTO, "field addresses: expected a list of %zu to %d",
+				 least, NIC_ADDRESSES - 1);
 	json_array_foreach (array, i, item) {
 		if (get_config(item, &list[i], err) < 0)
 			return error_wrap(err, "field addresses, entry %zu", i);
@@ -84,20 +90,41 @@ static int get_configs(const json_t *order, struct ip_config list[NIC_ADDRESSES]
 	return (int)n;
 }
 
-static json_t *describe_addresses(const char *dev)
+/* "dhcp": [4] */
+static int get_dhcp(const json_t *order, bool *dhcp, struct error **err)
 {
-	auto_free struct ip_addr *addrs = NULL;
-	json_t *list = json_array();
-	size_t count = 0;
+	const json_t *families = json_object_get(order, "dhcp"), *family;
+	size_t i;
 
-	if (rtnl_addr_list(dev, &addrs, &count, NULL) < 0)
-		return list;
-	for (size_t i = 0; i < count && i < NIC_ADDRESSES; i++) {
+	*dhcp = json_array_size(families) > 0;
+	if (families && !json_is_array(families))
+		return error_set(err, EPROTO, "field dhcp: expected a list");
+	json_array_foreach (families, i, family) {
+		if (json_integer_value(family) != 4)
+			return error_set(err, EOPNOTSUPP,
+					 "field dhcp: found something else, expected 4");
+	}
+	return 0;
+}
+
+/* What "addresses" and "gateways" of hello's vNICs say. */
+static void describe_addresses(const struct rtnl_link *link, json_t *nic)
+{
+	struct ip_config list[NIC_ADDRESSES];
+	size_t count = nic_list(link, list, NIC_ADDRESSES);
+	json_t *addresses = json_array(), *gateways = json_array();
+
+	for (size_t i = 0; i < count; i++) {
 		char text[IP_TEXT];
 
-		json_array_append_new(list, json_string(ip_format(&addrs[i], text)));
+		json_array_append_new(addresses, json_string(ip_format(&list[i].address, text)));
+		json_array_append_new(gateways,
+				      json_string(list[i].gateway.family
+							  ? ip_format_host(&list[i].gateway, text)
+							  : ""));
 	}
-	return list;
+	json_object_set_new(nic, "addresses", addresses);
+	json_object_set_new(nic, "gateways", gateways);
 }
 
 static int run_hello(const json_t *order, json_t *reply, struct error **err)
@@ -110,48 +137,74 @@ static int run_hello(const json_t *order, json_t *reply, struct error **err)
 	(void)order;
 	json_object_set_new(reply, "version", json_string(EDGEHOP_VERSION));
 	json_object_set_new(reply, "features",
-			    json_pack("[s,s,s,s]", "address", "announce", "joined", "retire"));
+			    json_pack("[s,s,s,s,s,s*]", "address", "announce", "joined", "retire",
+				      "connections", dhcp_available() ? "dhcp" : NULL));
 	json_object_set_new(reply, "mptcp", json_boolean(mptcp_pm_check(NULL) == 0));
 	json_object_set_new(reply, "nics", nics);
 	if (rtnl_link_list(&links, &count, err) < 0)
 		return -1;
 	for (size_t i = 0; i < count && json_array_size(nics) < HELLO_NICS; i++) {
 		char mac[MAC_TEXT];
+		json_t *nic;
 
 		if (links[i].loopback || memcmp(links[i].mac, no_mac, MAC_SIZE) == 0)
 			continue;
-		json_array_append_new(nics,
-				      json_pack("{s:s,s:b,s:o}", "mac",
-						mac_format(links[i].mac, mac), "up", links[i].up,
-						"addresses", describe_addresses(links[i].name)));
+		nic = json_pack("{s:s,s:b}", "mac", mac_format(links[i].mac, mac), "up",
+				links[i].up);
+		describe_addresses(&links[i], nic);
+		json_array_append_new(nics, nic);
 	}
+	return 0;
+}
+
+/* DHCP's address comes after those that were told. Waits for it only shortly: EAGAIN. */
+static int add_lease(const uint8_t *mac, struct ip_config *list, int *n, struct error **err)
+{
+	struct rtnl_link link;
+
+	if (rtnl_link_by_mac(mac, &link, err) < 0 || rtnl_link_up(link.name, err) < 0 ||
+	    dhcp_start(link.name, err) < 0 ||
+	    dhcp_lease(link.name, &list[*n], clock_ns() + LEASE_MS * NS_PER_MS, err) < 0)
+		return -1;
+	(*n)++;
+	return 0;
+}
+
+/* The reply's "addresses": what the vNIC has got by the order. */
+static void put_configs(json_t *reply, const struct ip_config *list, int n)
+{
+	json_object_set_new(reply, "addresses", ip_configs_to_json(list, (size_t)n));
+}
+
+/* set: what is done with vNIC and addresses. */
+static int set_up_nic(const json_t *order, json_t *reply,
+		      int (*set)(const uint8_t *mac, const struct ip_config *list, size_t n,
+				 bool beside, struct error **err),
+		      struct error **err)
+{
+	struct ip_config list[NIC_ADDRESSES];
+	uint8_t mac[MAC_SIZE];
+	bool dhcp;
+	int n;
+
+	if (get_mac(order, "nic", mac, err) < 0 || get_dhcp(order, &dhcp, err) < 0)
+		return -1;
+	n = get_configs(order, dhcp, list, err);
+	if (n < 0 || (dhcp && add_lease(mac, list, &n, err) < 0) ||
+	    set(mac, list, (size_t)n, json_is_true(json_object_get(order, "beside")), err) < 0)
+		return -1;
+	put_configs(reply, list, n);
 	return 0;
 }
 
 static int run_address(const json_t *order, json_t *reply, struct error **err)
 {
-	struct ip_config list[NIC_ADDRESSES];
-	uint8_t mac[MAC_SIZE];
-	int n;
-
-	(void)reply;
-	if (get_mac(order, "nic", mac, err) < 0)
-		return -1;
-	n = get_configs(order, list, err);
-	return n < 0 ? -1 : nic_address(mac, list, (size_t)n, err);
+	return set_up_nic(order, reply, nic_address, err);
 }
 
 static int run_announce(const json_t *order, json_t *reply, struct error **err)
 {
-	struct ip_config list[NIC_ADDRESSES];
-	uint8_t mac[MAC_SIZE];
-	int n;
-
-	(void)reply;
-	if (get_mac(order, "nic", mac, err) < 0)
-		return -1;
-	n = get_configs(order, list, err);
-	return n < 0 ? -1 : nic_announce(mac, list, (size_t)n, err);
+	return set_up_nic(order, reply, nic_announce, err);
 }
 
 static int run_joined(const json_t *order, json_t *reply, struct error **err)
@@ -180,12 +233,35 @@ static int run_retire(const json_t *order, json_t *reply, struct error **err)
 	(void)reply;
 	if (get_mac(order, "nic", old_mac, err) < 0 || get_mac(order, "new", new_mac, err) < 0)
 		return -1;
-	return nic_retire(old_mac, new_mac, err);
+	return nic_retire(old_mac, new_mac, json_is_true(json_object_get(order, "force")), err);
+}
+
+static int run_connections(const json_t *order, json_t *reply, struct error **err)
+{
+	struct connections found;
+	json_t *list = json_array();
+
+	(void)order;
+	json_object_set_new(reply, "list", list);
+	if (connections_list(&found, err) < 0)
+		return -1;
+	for (size_t i = 0; i < found.listed; i++) {
+		const struct connection_entry *entry = &found.list[i];
+
+		json_array_append_new(
+			list, json_pack("{s:s,s:s,s:b,s:i,s:b,s:b}", "local", entry->local, "peer",
+					entry->peer, "mptcp", entry->mptcp, "subflows",
+					(int)entry->subflows, "opened_here", entry->opened_here,
+					"peer_joined", entry->peer_joined));
+	}
+	json_object_set_new(reply, "mptcp", json_integer(found.mptcp));
+	json_object_set_new(reply, "plain", json_integer(found.plain));
+	return 0;
 }
 
 static const struct order orders[] = {
 	{"hello", run_hello},	{"address", run_address}, {"announce", run_announce},
-	{"joined", run_joined}, {"retire", run_retire},
+	{"joined", run_joined}, {"retire", run_retire},	  {"connections", run_connections},
 };
 
 static int carry_out(const json_t *order, json_t *reply, struct error **err)
@@ -260,6 +336,15 @@ void agent_destroy(struct agent *agent)
 	free(agent);
 }
 
+/* Since the guest booted: a host that moved it just now sees whether it restarted since. */
+static int64_t uptime_ms(void)
+{
+	struct timespec ts = {0};
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
 json_t *agent_answer(struct agent *agent, const json_t *order)
 {
 	auto_json reply = NULL;
@@ -272,13 +357,15 @@ json_t *agent_answer(struct agent *agent, const json_t *order)
 	}
 	if (agent->order && json_equal(agent->order, order))
 		return json_incref(agent->reply);
-	reply = json_pack("{s:i,s:I,s:b}", "edgehop", VERSION_OF_ORDERS, "id", (json_int_t)id, "ok",
-			  1);
+	reply = json_pack("{s:i,s:I,s:b,s:I}", "edgehop", VERSION_OF_ORDERS, "id", (json_int_t)id,
+			  "ok", 1, "uptime_ms", (json_int_t)uptime_ms());
 	if (!reply)
 		return NULL;
 	if (carry_out(order, reply, &err) < 0) {
 		json_object_set_new(reply, "ok", json_false());
 		json_object_set_new(reply, "error", json_string(error_text(err)));
+		if (err->code == EAGAIN)
+			json_object_set_new(reply, "again", json_true());
 	}
 	json_decref(agent->order);
 	json_decref(agent->reply);

@@ -10,13 +10,11 @@
 #include <arpa/inet.h>
 #include <linux/inet_diag.h>
 #include <linux/mptcp.h>
-#include <linux/sock_diag.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "common/netlink.h"
+#include "netswitch/guest/sockets.h"
 #include "netswitch/rtnl.h"
 
 /*
@@ -59,18 +57,6 @@ struct census {
 	struct joins plain; /* of `joins`, what is known without the table */
 };
 
-/* What one message of the dump says. */
-struct seen {
-	const struct inet_diag_msg *msg;
-	struct ip_addr local, remote;
-	bool mptcp;
-	uint32_t token, flags;
-};
-
-#define STATES_OPEN (1 << TCP_ESTABLISHED)
-#define STATES_CLOSING                                                                             \
-	(1 << TCP_FIN_WAIT1 | 1 << TCP_CLOSE_WAIT | 1 << TCP_LAST_ACK | 1 << TCP_CLOSING)
-
 static bool is_among(const struct ip_addr *addr, const struct ip_addr *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -78,13 +64,6 @@ static bool is_among(const struct ip_addr *addr, const struct ip_addr *list, siz
 			return true;
 	}
 	return false;
-}
-
-static bool is_loopback(const struct ip_addr *addr)
-{
-	static const uint8_t v6[16] = {[15] = 1};
-
-	return addr->family == AF_INET ? addr->bytes[0] == 127 : memcmp(addr->bytes, v6, 16) == 0;
 }
 
 /* Makes room for another connection. */
@@ -145,37 +124,7 @@ static void add_name(struct joins *joins, int family, const struct inet_diag_soc
 		 ntohs(id->idiag_sport), ip_format_host(&remote, b), ntohs(id->idiag_dport));
 }
 
-/* Takes a message of the dump apart. false: none of ours. */
-static bool read_socket(const struct nlmsghdr *header, struct seen *seen)
-{
-	const struct nlattr *attrs[INET_DIAG_MAX + 1], *ulp[INET_ULP_INFO_MAX + 1];
-	const struct nlattr *in[MPTCP_SUBFLOW_ATTR_MAX + 1];
-	const uint32_t negotiated = MPTCP_SUBFLOW_FLAG_MCAP_REM | MPTCP_SUBFLOW_FLAG_JOIN_REM |
-				    MPTCP_SUBFLOW_FLAG_JOIN_LOC;
-
-	seen->msg = nl_body(header, sizeof(*seen->msg));
-	if (!seen->msg || header->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
-	    (seen->msg->idiag_family != AF_INET && seen->msg->idiag_family != AF_INET6))
-		return false;
-	seen->local = ip_from_bytes(seen->msg->idiag_family, seen->msg->id.idiag_src);
-	seen->remote = ip_from_bytes(seen->msg->idiag_family, seen->msg->id.idiag_dst);
-	nl_parse(header, sizeof(*seen->msg), attrs, INET_DIAG_MAX);
-	nl_parse_nested(attrs[INET_DIAG_ULP_INFO], ulp, INET_ULP_INFO_MAX);
-	nl_parse_nested(ulp[INET_ULP_INFO_MPTCP], in, MPTCP_SUBFLOW_ATTR_MAX);
-	seen->flags = nl_u32(in[MPTCP_SUBFLOW_ATTR_FLAGS]);
-	seen->token = nl_u32(in[MPTCP_SUBFLOW_ATTR_TOKEN_LOC]);
-	/* A socket that asked for MPTCP and fell back to TCP has the attribute without a flag. */
-	seen->mptcp = seen->flags & negotiated;
-	return true;
-}
-
-static bool is_usable(const struct seen *seen)
-{
-	return !(seen->flags & MPTCP_SUBFLOW_FLAG_JOIN_LOC) ||
-	       (seen->flags & MPTCP_SUBFLOW_FLAG_FULLY_ESTABLISHED);
-}
-
-static void count_subflow(struct census *census, const struct seen *seen, bool on_old)
+static void count_subflow(struct census *census, const struct guest_socket *seen, bool on_old)
 {
 	bool is_join = seen->flags & (MPTCP_SUBFLOW_FLAG_JOIN_REM | MPTCP_SUBFLOW_FLAG_JOIN_LOC);
 	struct connection *connection = connection_of(census, seen->token);
@@ -186,7 +135,7 @@ static void count_subflow(struct census *census, const struct seen *seen, bool o
 		connection->on_old = true;
 		connection->old_id = seen->msg->id;
 		connection->family = seen->msg->idiag_family;
-	} else if (is_usable(seen)) {
+	} else if (sockets_usable(seen)) {
 		connection->on_new = true;
 		connection->joined |= is_join;
 	}
@@ -197,13 +146,13 @@ static void see_socket(const struct nlmsghdr *header, void *context)
 	struct census *census = context;
 	const struct joins_between *between = census->between;
 	bool on_old, on_new, closing;
-	struct seen seen;
+	struct guest_socket seen;
 
-	if (!header || !read_socket(header, &seen))
+	if (!header || !sockets_read(header, &seen))
 		return;
 	on_old = is_among(&seen.local, between->old_addrs, between->old_count);
 	on_new = is_among(&seen.local, between->new_addrs, between->new_count);
-	if ((!on_old && !on_new) || is_loopback(&seen.remote) ||
+	if ((!on_old && !on_new) || sockets_loopback(&seen.remote) ||
 	    is_among(&seen.remote, census->own, census->own_count))
 		return;
 	closing = seen.msg->idiag_state != TCP_ESTABLISHED;
@@ -214,32 +163,6 @@ static void see_socket(const struct nlmsghdr *header, void *context)
 		census->plain.plain++;
 		add_name(&census->plain, seen.msg->idiag_family, &seen.msg->id);
 	}
-}
-
-static int dump(struct nl_socket *sock, uint8_t family, uint32_t states, nl_each each,
-		void *context, struct error **err)
-{
-	struct inet_diag_req_v2 *request;
-	struct nl_msg msg;
-
-	request = nl_start(&msg, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, sizeof(*request));
-	request->sdiag_family = family;
-	request->sdiag_protocol = IPPROTO_TCP;
-	/* Without a wish for tcp_info the kernel leaves the tokens out too. */
-	request->idiag_ext = 1 << (INET_DIAG_INFO - 1);
-	request->idiag_states = states;
-	if (nl_query(sock, &msg, each, context, err) < 0)
-		return error_wrap(err, "list of TCP sockets (kernel module tcp_diag)");
-	return 0;
-}
-
-static int dump_both(uint32_t states, nl_each each, void *context, struct error **err)
-{
-	auto_nl sock = nl_open(NETLINK_SOCK_DIAG, err);
-
-	if (!sock || dump(sock, AF_INET, states, each, context, err) < 0)
-		return -1;
-	return dump(sock, AF_INET6, states, each, context, err);
 }
 
 static void sum_up(const struct census *census, struct joins *joins)
@@ -270,7 +193,7 @@ int joins_count(const struct joins_between *between, struct joins *joins, struct
 	if (rtnl_addr_list(NULL, &own, &census.own_count, err) < 0)
 		return -1;
 	census.own = own;
-	rc = dump_both(STATES_OPEN | STATES_CLOSING, see_socket, &census, err);
+	rc = sockets_dump(SOCKETS_OPEN | SOCKETS_CLOSING, see_socket, &census, err);
 	if (rc == 0 && census.failed)
 		rc = error_set(err, ENOMEM, "no memory for %zu connections", census.count);
 	if (rc == 0)
@@ -288,9 +211,9 @@ struct silence {
 static void see_talker(const struct nlmsghdr *header, void *context)
 {
 	struct silence *silence = context;
-	struct seen seen;
+	struct guest_socket seen;
 
-	if (header && read_socket(header, &seen) &&
+	if (header && sockets_read(header, &seen) &&
 	    is_among(&seen.local, silence->addrs, silence->count))
 		silence->broken = true;
 }
@@ -301,7 +224,7 @@ bool joins_await_silence(const struct ip_addr *addrs, size_t count, int64_t dead
 
 	for (int64_t pause_ms = 1;; pause_ms = pause_ms < 20 ? pause_ms * 2 : pause_ms) {
 		silence.broken = false;
-		if (dump_both(STATES_OPEN | STATES_CLOSING, see_talker, &silence, NULL) < 0)
+		if (sockets_dump(SOCKETS_OPEN | SOCKETS_CLOSING, see_talker, &silence, NULL) < 0)
 			return false;
 		if (!silence.broken)
 			return true;

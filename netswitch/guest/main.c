@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "netswitch/guest/agent.h"
+#include "netswitch/guest/dhcp.h"
 #include "netswitch/guest/nic.h"
 #include "netswitch/guest/port.h"
 
@@ -60,11 +61,17 @@ static int await_port(const char *path)
 
 int main(int argc, char **argv)
 {
+	int rc = 0;
+
+	/* Called by a DHCP client that the agent has started? */
+	if (dhcp_hook(argc, argv, &rc))
+		return rc;
+
 	const struct sigaction on_stop = {.sa_handler = on_signal};
 	auto_error err = NULL;
 	struct agent *agent;
 	const char *path = NULL;
-	int option, rc;
+	int option;
 	auto_close fd = -1;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {

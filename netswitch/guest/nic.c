@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "netswitch/garp.h"
+#include "netswitch/guest/dhcp.h"
 #include "netswitch/guest/spares.h"
 #include "netswitch/mptcp_pm.h"
 #include "netswitch/rtnl.h"
@@ -128,6 +129,22 @@ static int keep_others(int ifindex, int family, struct error **err)
 	return 0;
 }
 
+/* The gateway of packets that bear an address of that family; of several the vNIC's own. */
+static bool find_default(int ifindex, int family, uint32_t table, struct ip_addr *gateway)
+{
+	auto_free struct rtnl_route *routes = NULL;
+	size_t count;
+
+	if (rtnl_route_list(family, table, &routes, &count, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (routes[i].to.prefix == 0 && (ifindex == 0 || routes[i].ifindex == ifindex)) {
+			*gateway = routes[i].via;
+			return true;
+		}
+	return false;
+}
+
 static int set_main_default(int ifindex, const struct ip_config *config, struct error **err)
 {
 	struct rtnl_route out = {
@@ -145,28 +162,40 @@ static int set_main_default(int ifindex, const struct ip_config *config, struct 
 	return rtnl_route_replace(&out, err);
 }
 
+/* Has another vNIC a default route, which `beside` leaves alone? */
+static bool other_default(int ifindex, int family)
+{
+	struct ip_addr gateway;
+
+	return find_default(0, family, 0, &gateway) && !find_default(ifindex, family, 0, &gateway);
+}
+
 static int prepare_link(const char *dev, struct error **err)
 {
 	if (rtnl_link_up(dev, err) < 0 || sysctl_loosen_rp_filter(dev, err) < 0 ||
+	    /* Else a lease's old address takes the new one, of the same network, with it. */
+	    sysctl_set(1, err, "net/ipv4/conf/%s/promote_secondaries", dev) < 0 ||
 	    sysctl_set(1, err, "net/ipv4/conf/%s/arp_ignore", dev) < 0)
 		return -1;
 	return sysctl_set(2, err, "net/ipv4/conf/%s/arp_announce", dev);
 }
 
 static int set_addresses(const struct rtnl_link *link, const struct ip_config *list, size_t n,
-			 struct error **err)
+			 bool beside, struct error **err)
 {
 	bool first_of[2] = {true, true};
 
 	if (prepare_link(link->name, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		bool *first = &first_of[list[i].address.family == AF_INET6];
+		int family = list[i].address.family;
+		bool *first = &first_of[family == AF_INET6];
 
 		if (rtnl_addr_add(link->name, &list[i].address, err) < 0 ||
 		    route_by_source(link->index, &list[i].address, &list[i].gateway, err) < 0)
 			return -1;
-		if (*first && set_main_default(link->index, &list[i], err) < 0)
+		if (*first && !(beside && other_default(link->index, family)) &&
+		    set_main_default(link->index, &list[i], err) < 0)
 			return -1;
 		*first = false;
 		/* Switches learn where we are. Not worth failing for. */
@@ -175,35 +204,117 @@ static int set_addresses(const struct rtnl_link *link, const struct ip_config *l
 	return 0;
 }
 
-int nic_address(const uint8_t mac[MAC_SIZE], const struct ip_config *list, size_t n,
+int nic_address(const uint8_t mac[MAC_SIZE], const struct ip_config *list, size_t n, bool beside,
 		struct error **err)
 {
 	struct rtnl_link link;
 
 	if (rtnl_link_by_mac(mac, &link, err) < 0)
 		return -1;
-	return set_addresses(&link, list, n, err);
+	return set_addresses(&link, list, n, beside, err);
 }
 
-int nic_announce(const uint8_t mac[MAC_SIZE], const struct ip_config *list, size_t n,
+static int withdraw(const struct ip_addr *addr, struct error **err)
+{
+	int id = mptcp_pm_find(addr, err);
+
+	if (id < 0 || (id > 0 && mptcp_pm_del((uint8_t)id, err) < 0))
+		return -1;
+	return mptcp_pm_del_initial(addr, err);
+}
+
+static int announce_address(int ifindex, const struct ip_addr *address, struct error **err)
+{
+	const struct mptcp_endpoint endpoint = {
+		.address = *address,
+		.flags = ENDPOINT_FLAGS,
+		.ifindex = ifindex,
+	};
+
+	/* Peers beyond the link can't use it. */
+	return ip_link_local(address) ? 0 : mptcp_pm_add(&endpoint, err);
+}
+
+int nic_announce(const uint8_t mac[MAC_SIZE], const struct ip_config *list, size_t n, bool beside,
 		 struct error **err)
 {
 	struct rtnl_link link;
+	size_t missing = 0;
 
-	if (rtnl_link_by_mac(mac, &link, err) < 0 || set_addresses(&link, list, n, err) < 0 ||
-	    nic_prepare_mptcp(err) < 0 || spares_add(n, err) < 0)
+	if (rtnl_link_by_mac(mac, &link, err) < 0 ||
+	    set_addresses(&link, list, n, beside, err) < 0 || nic_prepare_mptcp(err) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++) {
-		struct mptcp_endpoint endpoint = {
-			.address = list[i].address,
-			.flags = ENDPOINT_FLAGS,
-			.ifindex = link.index,
-		};
-
-		if (mptcp_pm_add(&endpoint, err) < 0)
+	for (size_t i = 0; i < n; i++)
+		missing += mptcp_pm_find(&list[i].address, NULL) == 0;
+	if (spares_make_room(missing, err) < 0 || spares_add(n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (announce_address(link.index, &list[i].address, err) < 0)
 			return -1;
-	}
 	return 0;
+}
+
+size_t nic_list(const struct rtnl_link *link, struct ip_config *list, size_t most)
+{
+	auto_free struct ip_addr *addrs = NULL;
+	size_t count = 0;
+
+	if (rtnl_addr_list(link->name, &addrs, &count, NULL) < 0)
+		return 0;
+	if (count > most)
+		count = most;
+	for (size_t i = 0; i < count; i++) {
+		int family = addrs[i].family;
+
+		list[i] = (struct ip_config){.address = addrs[i]};
+		if (!find_default(link->index, family, table_of(link->index), &list[i].gateway))
+			(void)find_default(link->index, family, 0, &list[i].gateway);
+	}
+	return count;
+}
+
+/* The one that is an endpoint no more is withdrawn from the connections on it. */
+static int replace_address(int ifindex, const char *dev, const struct ip_addr *before,
+			   const struct ip_addr *now, struct error **err)
+{
+	struct rtnl_rule rule = {
+		.family = before->family,
+		.from = ip_host(before),
+		.table = table_of(ifindex),
+		.priority = RULE_PRIORITY,
+	};
+	bool mptcp = mptcp_pm_check(NULL) == 0;
+
+	if (mptcp && now && mptcp_pm_find(before, NULL) > 0 &&
+	    announce_address(ifindex, now, err) < 0)
+		return -1;
+	if (mptcp && withdraw(before, err) < 0)
+		return -1;
+	if (rtnl_rule_del(&rule, err) < 0)
+		return -1;
+	return rtnl_addr_del(dev, before, err);
+}
+
+int nic_take_lease(const char *dev, const struct ip_config *lease, const struct ip_addr *before,
+		   struct error **err)
+{
+	struct ip_addr gateway;
+	int index = rtnl_link_index(dev, err);
+
+	if (index < 0 || prepare_link(dev, err) < 0 ||
+	    rtnl_addr_add(dev, &lease->address, err) < 0 ||
+	    route_by_source(index, &lease->address, &lease->gateway, err) < 0)
+		return -1;
+	if (find_default(index, AF_INET, 0, &gateway) && set_main_default(index, lease, err) < 0)
+		return -1;
+	return before ? replace_address(index, dev, before, &lease->address, err) : 0;
+}
+
+int nic_drop_lease(const char *dev, const struct ip_addr *address, struct error **err)
+{
+	int index = rtnl_link_index(dev, err);
+
+	return index < 0 ? -1 : replace_address(index, dev, address, NULL, err);
 }
 
 /* The two vNICs of an order, and their addresses. */
@@ -256,15 +367,6 @@ int nic_joined(const uint8_t new_mac[MAC_SIZE], const uint8_t old_mac[MAC_SIZE],
 	return count_pair(&pair, joins, err);
 }
 
-static int withdraw(const struct ip_addr *addr, struct error **err)
-{
-	int id = mptcp_pm_find(addr, err);
-
-	if (id < 0 || (id > 0 && mptcp_pm_del((uint8_t)id, err) < 0))
-		return -1;
-	return mptcp_pm_del_initial(addr, err);
-}
-
 static int remove_defaults(int ifindex, int family, struct error **err)
 {
 	auto_free struct rtnl_route *routes = NULL;
@@ -300,18 +402,21 @@ static int clear_link(const struct pair *pair, struct error **err)
 	return rtnl_link_down(pair->old_link.name, err);
 }
 
-int nic_retire(const uint8_t old_mac[MAC_SIZE], const uint8_t new_mac[MAC_SIZE], struct error **err)
+int nic_retire(const uint8_t old_mac[MAC_SIZE], const uint8_t new_mac[MAC_SIZE], bool force,
+	       struct error **err)
 {
 	auto_pair pair = {0};
 	struct joins joins;
 
 	if (read_pair(&pair, new_mac, old_mac, err) < 0 || count_pair(&pair, &joins, err) < 0)
 		return -1;
-	if (joins.joined < joins.connections || joins.plain > 0)
+	if (!force && (joins.joined < joins.connections || joins.plain > 0))
 		return error_set(err, EBUSY,
 				 "%s is in use: of %u MPTCP connections %u have joined, and there "
 				 "are %u without MPTCP",
 				 pair.old_link.name, joins.connections, joins.joined, joins.plain);
+	if (dhcp_stop(pair.old_link.name, err) < 0)
+		return -1;
 	if (mptcp_pm_check(NULL) == 0) {
 		for (size_t i = 0; i < pair.old_count; i++) {
 			if (withdraw(&pair.old_addrs[i], err) < 0)

@@ -2,12 +2,14 @@
 #ifndef NETSWITCH_GUEST_NIC_H
 #define NETSWITCH_GUEST_NIC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/error.h"
 #include "netswitch/guest/joins.h"
 #include "netswitch/ip.h"
+#include "netswitch/rtnl.h"
 
 /*
  * What the agent does to the guest's vNICs, which are known by MAC address. Everything may be
@@ -20,14 +22,22 @@ int nic_prepare_mptcp(struct error **err);
 
 /*
  * The vNIC up, with these addresses besides those it has; each with routes of its own; new
- * outgoing connections leave by it.
+ * outgoing connections leave by it. beside: by another vNIC, where that has a default route.
  */
-int nic_address(const uint8_t mac[MAC_SIZE], const struct ip_config *list, size_t n,
+int nic_address(const uint8_t mac[MAC_SIZE], const struct ip_config *list, size_t n, bool beside,
 		struct error **err);
 
 /* As nic_address; and the addresses are announced to the peers of all MPTCP connections. */
-int nic_announce(const uint8_t mac[MAC_SIZE], const struct ip_config *list, size_t n,
+int nic_announce(const uint8_t mac[MAC_SIZE], const struct ip_config *list, size_t n, bool beside,
 		 struct error **err);
+
+/* The vNIC's addresses with the gateways that its routes say. Returns how many, at most `most`. */
+size_t nic_list(const struct rtnl_link *link, struct ip_config *list, size_t most);
+
+/* lease.h: the address with its routes; `before` (may be NULL) goes, with what it was used for. */
+int nic_take_lease(const char *dev, const struct ip_config *lease, const struct ip_addr *before,
+		   struct error **err);
+int nic_drop_lease(const char *dev, const struct ip_addr *address, struct error **err);
 
 /* How the connections on the vNIC old_mac have got on towards new_mac. */
 int nic_joined(const uint8_t new_mac[MAC_SIZE], const uint8_t old_mac[MAC_SIZE],
@@ -36,9 +46,10 @@ int nic_joined(const uint8_t new_mac[MAC_SIZE], const uint8_t old_mac[MAC_SIZE],
 /*
  * Withdraws the addresses of the vNIC old_mac from all MPTCP connections, removes them and their
  * routes, and sets it down. Refuses (EBUSY), changing nothing, while a connection has not joined
- * new_mac or a plain TCP connection lives on old_mac. Takes up to a second.
+ * new_mac or a plain TCP connection lives on old_mac; not with force: those break. Takes up to a
+ * second. A DHCP client of the vNIC ends.
  */
-int nic_retire(const uint8_t old_mac[MAC_SIZE], const uint8_t new_mac[MAC_SIZE],
+int nic_retire(const uint8_t old_mac[MAC_SIZE], const uint8_t new_mac[MAC_SIZE], bool force,
 	       struct error **err);
 
 #endif

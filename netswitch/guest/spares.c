@@ -57,14 +57,35 @@ int spares_add(size_t needed, struct error **err)
 	return 0;
 }
 
-int spares_remove(struct error **err)
+/* Deletes one spare. */
+static int remove_spare(size_t number, struct error **err)
 {
-	for (size_t i = 0; i < SPARES; i++) {
-		const struct ip_addr addr = spare_address(i);
-		int id = mptcp_pm_find(&addr, err);
+	const struct ip_addr addr = spare_address(number);
+	int id = mptcp_pm_find(&addr, err);
 
-		if (id < 0 || (id > 0 && mptcp_pm_del((uint8_t)id, err) < 0))
+	return id < 0 || (id > 0 && mptcp_pm_del((uint8_t)id, err) < 0) ? -1 : 0;
+}
+
+int spares_make_room(size_t needed, struct error **err)
+{
+	for (size_t i = SPARES; i-- > 0;) {
+		struct mptcp_endpoint list[MPTCP_PM_MOST];
+		size_t count;
+
+		if (mptcp_pm_list(list, &count, err) < 0)
+			return -1;
+		if (count + needed + 1 <= ENDPOINTS)
+			return 0;
+		if (remove_spare(i, err) < 0)
 			return -1;
 	}
+	return 0;
+}
+
+int spares_remove(struct error **err)
+{
+	for (size_t i = 0; i < SPARES; i++)
+		if (remove_spare(i, err) < 0)
+			return -1;
 	return 0;
 }

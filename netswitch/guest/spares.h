@@ -11,6 +11,9 @@
  * returns to addresses it had before. Why, stands in spares.c.
  */
 
+/* Before spares_add: as many of them go as endpoints are needed that would find no room. */
+int spares_make_room(size_t needed, struct error **err);
+
 /* Before endpoints are added; needed: how many these will be. What is there stays. */
 int spares_add(size_t needed, struct error **err);
 
