@@ -39,16 +39,47 @@ struct screen {
 	char stage[32];
 };
 
-static void show_progress(struct screen *screen, const json_t *snapshot)
+static void print_figures(const json_t *snapshot, FILE *out)
 {
-	const char *stage = json_string_value(json_object_get(snapshot, "stage"));
-	const char *message = json_string_value(json_object_get(snapshot, "message"));
 	json_int_t done = json_integer_value(json_object_get(snapshot, "done"));
 	json_int_t total = json_integer_value(json_object_get(snapshot, "total"));
 	json_int_t round = json_integer_value(json_object_get(snapshot, "round"));
 	json_int_t eta = json_integer_value(json_object_get(snapshot, "eta_ms"));
 	json_int_t pause_ms = json_integer_value(json_object_get(snapshot, "expected_downtime_ms"));
 	char done_text[UNITS_TEXT], total_text[UNITS_TEXT], rate_text[UNITS_TEXT];
+
+	if (total <= 0)
+		return;
+	fprintf(out, "  %s of %s  %s", units_bytes_text((uint64_t)done, done_text),
+		units_bytes_text((uint64_t)total, total_text),
+		units_rate_text(8 * json_number_value(json_object_get(snapshot, "rate")),
+				rate_text));
+	if (round)
+		fprintf(out, "  round %d", (int)round);
+	if (eta)
+		fprintf(out, "  ETA %d s", (int)((eta + 999) / 1000));
+	if (pause_ms)
+		fprintf(out, "  pause ~%d ms", (int)pause_ms);
+}
+
+void attach_print_progress(const json_t *snapshot, bool figures, FILE *out)
+{
+	const char *stage = json_string_value(json_object_get(snapshot, "stage"));
+	const char *message = json_string_value(json_object_get(snapshot, "message"));
+	const json_t *phase = json_object_get(snapshot, "phase");
+
+	if (phase)
+		fprintf(out, "phase %d  ", (int)json_integer_value(phase));
+	fprintf(out, "%s", stage ? stage : "starting");
+	if (message)
+		fprintf(out, "  %s", message);
+	if (figures)
+		print_figures(snapshot, out);
+}
+
+static void show_progress(struct screen *screen, const json_t *snapshot)
+{
+	const char *stage = json_string_value(json_object_get(snapshot, "stage"));
 	bool fresh;
 
 	if (screen->json || !stage)
@@ -57,22 +88,9 @@ static void show_progress(struct screen *screen, const json_t *snapshot)
 	if (!fresh && !screen->terminal)
 		return;
 	snprintf(screen->stage, sizeof(screen->stage), "%s", stage);
-	fprintf(stderr, "%sphase %d  %s", screen->terminal ? "\r\033[K" : "",
-		(int)json_integer_value(json_object_get(snapshot, "phase")), stage);
-	if (message)
-		fprintf(stderr, "  %s", message);
-	if (total > 0 && screen->terminal) {
-		fprintf(stderr, "  %s of %s  %s", units_bytes_text((uint64_t)done, done_text),
-			units_bytes_text((uint64_t)total, total_text),
-			units_rate_text(8 * json_number_value(json_object_get(snapshot, "rate")),
-					rate_text));
-		if (round)
-			fprintf(stderr, "  round %d", (int)round);
-		if (eta)
-			fprintf(stderr, "  ETA %d s", (int)((eta + 999) / 1000));
-		if (pause_ms)
-			fprintf(stderr, "  pause ~%d ms", (int)pause_ms);
-	}
+	if (screen->terminal)
+		fputs("\r\033[K", stderr);
+	attach_print_progress(snapshot, screen->terminal, stderr);
 	if (!screen->terminal)
 		fputc('\n', stderr);
 	fflush(stderr);
@@ -106,10 +124,13 @@ static int await_keeper(const struct screen *screen, const char *hop)
 	bool told = false;
 
 	while (clock_ns() < deadline && interrupts < 2) {
+		bool lives = keeper_lives(hop); /* before the end is read: its last act */
 		auto_json end = keeper_read_end(hop, NULL);
 
 		if (end)
 			return show_end(screen, end);
+		if (!lives)
+			break;
 		if (!told && !screen->json)
 			fprintf(stderr, "the hop's worker died; it is being recovered\n");
 		told = true;

@@ -2,7 +2,9 @@
 #ifndef CMD_ATTACH_H
 #define CMD_ATTACH_H
 
+#include <jansson.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 /*
  * Follows a hop's worker until its end, showing its progress: a line that rewrites itself on a
@@ -10,5 +12,8 @@
  * Ctrl-C asks the worker for an abort; a second one leaves it alone. Returns the hop's exit status.
  */
 int attach_to_hop(const char *hop, bool json);
+
+/* "phase 3  memory", and with `figures` the bytes, rate, round ... that a snapshot has. */
+void attach_print_progress(const json_t *snapshot, bool figures, FILE *out);
 
 #endif

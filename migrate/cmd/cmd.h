@@ -20,11 +20,16 @@ int cmd_define(int argc, char **argv);
 int cmd_start(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
 int cmd_list(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_history(int argc, char **argv);
 int cmd_abort(int argc, char **argv);
+int cmd_limit(int argc, char **argv);
+int cmd_release(int argc, char **argv);
 int cmd_recover(int argc, char **argv);
 int cmd_config(int argc, char **argv);
+int cmd_complete(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 
 /* "edgehop: " and the formatted rest, one line on standard error. */

@@ -21,11 +21,16 @@ static const struct subcommand {
 	{"start", "start a VM that this host owns, or all that start by themselves", cmd_start},
 	{"stop", "power a VM off", cmd_stop},
 	{"list", "the VMs of this host, whose they are and whether they run", cmd_list},
+	{"check", "say whether a VM could hop to a site, and how long it would take", cmd_check},
 	{"migrate", "move a running VM to another site", cmd_migrate},
 	{"status", "hops that are under way", cmd_status},
+	{"history", "hops that are over, and their reports", cmd_history},
 	{"abort", "end a hop; the VM runs on where it is", cmd_abort},
+	{"limit", "change the rate limit of a hop", cmd_limit},
+	{"release", "give a moved VM's old address up, and end its tunnel", cmd_release},
 	{"recover", "bring an interrupted hop to its end", cmd_recover},
 	{"config", "show the configuration in force, or check it", cmd_config},
+	{"complete", NULL, cmd_complete},
 	{"serve", NULL, cmd_serve},
 };
 

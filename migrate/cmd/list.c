@@ -15,7 +15,9 @@
 static const char help[] = "usage: edgehop list [--json]\n"
 			   "The VMs that this host has, whose they are and whether they run. STATE "
 			   "busy: a start, a hop\n"
-			   "or a recovery works on it (`edgehop status`).\n";
+			   "or a recovery works on it (`edgehop status`).\n"
+			   "\n"
+			   "  --json  as JSON, see edgehop-json(7)\n";
 
 /* A VM's line. What can't be read is told as the state, so that one bad VM hides no other. */
 struct entry {
@@ -55,6 +57,19 @@ static void fill_entry(struct entry *entry, const char *name, const char *self)
 		entry->problem = strdup(err->message);
 }
 
+/* "nics": the active vNIC of each network; "nic": that of the first, as there once was only one. */
+static json_t *owner_json(const struct entry *entry)
+{
+	const struct owner *owner = &entry->owner;
+	json_t *nics = json_object();
+
+	for (size_t i = 0; i < owner->nic_count; i++)
+		json_object_set_new(nics, owner->nics[i].network, json_string(owner->nics[i].nic));
+	return json_pack("{s:s s:b s:I s:s s:s s:o}", "owner", owner->host, "here", entry->here,
+			 "epoch", (json_int_t)owner->epoch, "site", owner->site, "nic",
+			 owner->nic_count ? owner->nics[0].nic : "", "nics", nics);
+}
+
 static json_t *entry_json(const char *name, const struct entry *entry)
 {
 	const struct owner *owner = &entry->owner;
@@ -67,10 +82,9 @@ static json_t *entry_json(const char *name, const struct entry *entry)
 						 (int)entry->def->vcpus, "autostart",
 						 entry->def->autostart));
 	if (owner->epoch)
-		json_object_update_new(object, json_pack("{s:s s:b s:I s:s s:s}", "owner",
-							 owner->host, "here", entry->here, "epoch",
-							 (json_int_t)owner->epoch, "site",
-							 owner->site, "nic", owner->nic));
+		json_object_update_new(object, owner_json(entry));
+	if (*owner->host_name)
+		json_object_set_new(object, "owner_name", json_string(owner->host_name));
 	if (entry->problem)
 		json_object_set_new(object, "problem", json_string(entry->problem));
 	return object;
@@ -87,7 +101,9 @@ static void print_entry(const char *name, const struct entry *entry, int width)
 		       entry->def->vcpus);
 	if (owner->epoch)
 		printf("  %-16s  %5llu  %s", owner->site, (unsigned long long)owner->epoch,
-		       entry->here ? "this host" : owner->host);
+		       entry->here	   ? "this host"
+		       : *owner->host_name ? owner->host_name
+					   : owner->host);
 	if (entry->problem)
 		printf("  %s", entry->problem);
 	printf("\n");

@@ -6,9 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/units.h"
 #include "migrate/cmd/attach.h"
+#include "migrate/cmd/check.h"
+#include "migrate/hop/forecast.h"
 #include "migrate/hop/keeper.h"
 #include "migrate/hop/open.h"
 #include "migrate/hop/source.h"
@@ -18,8 +21,10 @@
 struct options {
 	const char *vm, *site;
 	const char *rsh;
-	int64_t downtime_ns;
-	bool json, detach;
+	int64_t downtime_ns, timeout_ns;
+	uint64_t rate_limit;
+	enum hop_on_timeout on_timeout;
+	bool json, detach, dry_run, plain;
 };
 
 static const char help[] =
@@ -27,19 +32,116 @@ static const char help[] =
 	"Moves the running VM to the site; its clients' MPTCP connections follow it.\n"
 	"\n"
 	"  --max-downtime TIME  the pause to aim at, as \"300ms\" (the default)\n"
+	"  --rate-limit RATE    send no more than that, in bit/s, as \"50M\"; `edgehop limit` "
+	"changes it\n"
+	"  --timeout TIME       if the VM has not moved by then, as \"10m\", do what --on-timeout "
+	"says\n"
+	"  --on-timeout ACTION  abort (the default): undo the hop; force: let the VM pause for as "
+	"long\n"
+	"                       as it takes; continue: say it, and go on\n"
+	"  --no-encryption      disk and memory go unencrypted, for paths that are safe already; "
+	"who\n"
+	"                       may connect is checked all the same, and control stays encrypted\n"
 	"  -e, --rsh COMMAND    reach the other host by this command (\"ssh -p 2222\") instead of\n"
 	"                       the built-in SSH client\n"
 	"  -d, --detach         start the hop and return; see `edgehop status`\n"
+	"  -n, --dry-run        only say how long it would take, from what is measured now\n"
 	"  --json               the report as JSON\n"
 	"\n"
 	"Ctrl-C aborts the hop: the VM runs on where it is.\n";
+
+/* Options that take a value. Each: false, and a complaint, when it is none. */
+static bool take_downtime(const char *text, struct options *options)
+{
+	if (units_parse_duration(text, &options->downtime_ns) && options->downtime_ns >= NS_PER_MS)
+		return true;
+	cmd_complain("--max-downtime: found \"%s\", expected a duration of at least 1ms such as "
+		     "300ms; nothing was started",
+		     text);
+	return false;
+}
+
+static bool take_rate(const char *text, struct options *options)
+{
+	if (units_parse_rate(text, &options->rate_limit) && options->rate_limit >= 8)
+		return true;
+	cmd_complain(
+		"--rate-limit: found \"%s\", expected a rate in bit/s such as 50M; nothing was "
+		"started",
+		text);
+	return false;
+}
+
+static bool take_timeout(const char *text, struct options *options)
+{
+	if (units_parse_duration(text, &options->timeout_ns) && options->timeout_ns >= NS_PER_MS)
+		return true;
+	cmd_complain(
+		"--timeout: found \"%s\", expected a duration such as 10m; nothing was started",
+		text);
+	return false;
+}
+
+static bool take_on_timeout(const char *text, struct options *options)
+{
+	static const struct {
+		const char *word;
+		enum hop_on_timeout action;
+	} actions[] = {{"abort", HOP_ABORT}, {"force", HOP_FORCE}, {"continue", HOP_CONTINUE}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
+		if (strcmp(actions[i].word, text) == 0) {
+			options->on_timeout = actions[i].action;
+			return true;
+		}
+	cmd_complain("--on-timeout: found \"%s\", expected abort, force or continue; nothing was "
+		     "started",
+		     text);
+	return false;
+}
+
+/* One option that getopt_long found; argument: its value. */
+static bool take(int option, const char *argument, struct options *options)
+{
+	switch (option) {
+	case 'D':
+		return take_downtime(argument, options);
+	case 'r':
+		return take_rate(argument, options);
+	case 't':
+		return take_timeout(argument, options);
+	case 'T':
+		return take_on_timeout(argument, options);
+	case 'e':
+		options->rsh = argument;
+		return true;
+	case 'd':
+		return options->detach = true;
+	case 'n':
+		return options->dry_run = true;
+	case 'j':
+		return options->json = true;
+	case 'p':
+		return options->plain = true;
+	case 'h':
+		fputs(help, stdout);
+		exit(CMD_DONE);
+	default:
+		return false;
+	}
+}
 
 static int parse(int argc, char **argv, struct options *options)
 {
 	static const struct option known[] = {
 		{"max-downtime", required_argument, NULL, 'D'},
+		{"rate-limit", required_argument, NULL, 'r'},
+		{"timeout", required_argument, NULL, 't'},
+		{"on-timeout", required_argument, NULL, 'T'},
+		{"no-encryption", no_argument, NULL, 'p'},
 		{"rsh", required_argument, NULL, 'e'},
 		{"detach", no_argument, NULL, 'd'},
+		{"dry-run", no_argument, NULL, 'n'},
 		{"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -47,33 +149,9 @@ static int parse(int argc, char **argv, struct options *options)
 	int option;
 
 	*options = (struct options){.downtime_ns = DOWNTIME_NS};
-	while ((option = getopt_long(argc, argv, "e:dh", known, NULL)) != -1) {
-		switch (option) {
-		case 'D':
-			if (!units_parse_duration(optarg, &options->downtime_ns) ||
-			    options->downtime_ns < NS_PER_MS) {
-				cmd_complain("--max-downtime: found \"%s\", expected a duration of "
-					     "at least 1ms such as 300ms; nothing was started",
-					     optarg);
-				return CMD_USAGE;
-			}
-			break;
-		case 'e':
-			options->rsh = optarg;
-			break;
-		case 'd':
-			options->detach = true;
-			break;
-		case 'j':
-			options->json = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			exit(CMD_DONE);
-		default:
+	while ((option = getopt_long(argc, argv, "e:dnh", known, NULL)) != -1)
+		if (!take(option, optarg, options))
 			return CMD_USAGE;
-		}
-	}
 	if (argc - optind != 2) {
 		cmd_complain("found %d arguments, expected VM and SITE (see --help)",
 			     argc - optind);
@@ -82,6 +160,32 @@ static int parse(int argc, char **argv, struct options *options)
 	options->vm = argv[optind];
 	options->site = argv[optind + 1];
 	return CMD_DONE;
+}
+
+/* Measures, predicts, and keeps the prediction for the next hop's report. */
+static int dry_run(const struct options *options)
+{
+	auto_error why = NULL;
+	struct check_options wanted = {.rsh = options->rsh,
+				       .rate_limit = options->rate_limit,
+				       .downtime_ns = options->downtime_ns};
+	auto_json check = check_from_command_line(options->vm, options->site, wanted, &why);
+	const json_t *prediction = json_object_get(check, "prediction");
+	const char *host = json_string_value(json_object_get(json_object_get(check, "to"), "host"));
+
+	if (!check)
+		return cmd_fail(why);
+	if (prediction && host &&
+	    forecast_keep(options->vm, host, options->downtime_ns, prediction, &why) < 0)
+		cmd_complain("the prediction was not kept: %s", error_text(why));
+	if (options->json) {
+		json_dumpf(check, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		check_print_prediction(check, stdout);
+		check_print_refusals(check, stderr);
+	}
+	return check_refuses(check) ? CMD_FAILED : CMD_DONE;
 }
 
 int cmd_migrate(int argc, char **argv)
@@ -94,16 +198,24 @@ int cmd_migrate(int argc, char **argv)
 
 	if (status != CMD_DONE)
 		return status;
+	if (options.dry_run)
+		return dry_run(&options);
 	fleet = fleet_load(NULL, &why);
 	if (fleet)
 		facts = hop_plan(fleet, options.vm, options.site, &why);
 	if (!facts)
 		return cmd_fail(why);
 
+	forecast_settle(facts->vm->name, facts->destination, options.downtime_ns);
+
 	struct source_job job = {.facts = facts,
 				 .fleet = fleet,
 				 .rsh = options.rsh,
-				 .downtime_ns = options.downtime_ns};
+				 .downtime_ns = options.downtime_ns,
+				 .rate_limit = options.rate_limit,
+				 .timeout_ns = options.timeout_ns,
+				 .on_timeout = options.on_timeout,
+				 .plain = options.plain};
 	const struct keeper_job keeper = {
 		.hop = facts->hop, .work = source_work, .recover = source_recover, .context = &job};
 

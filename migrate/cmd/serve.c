@@ -13,6 +13,7 @@
 #include "common/jsonl.h"
 #include "common/log.h"
 #include "migrate/hop/open.h"
+#include "migrate/probe/probe.h"
 
 static const char help[] = "usage: edgehop serve\n"
 			   "What another host's edgehop starts here through SSH: answers requests, "
@@ -57,6 +58,7 @@ int cmd_serve(int argc, char **argv)
 	if (!lines)
 		return CMD_FAILED;
 	status = answer_all(fleet, lines);
+	probe_serve_close();
 	jsonl_destroy(lines);
 	return status;
 }

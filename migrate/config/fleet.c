@@ -16,6 +16,7 @@ void fleet_free(struct fleet *fleet)
 		free(fleet->hosts[i].ssh.identity);
 		free(fleet->hosts[i].ssh.known_hosts);
 		free(fleet->hosts[i].addresses);
+		free(fleet->hosts[i].bridges);
 	}
 	for (size_t i = 0; i < fleet->site_count; i++)
 		free(fleet->sites[i].hosts);
@@ -100,11 +101,27 @@ const struct ip_addr *fleet_address(const struct fleet_host *host, const char *p
 	return NULL;
 }
 
+const char *fleet_bridge(const struct fleet_host *host, const char *network, struct error **err)
+{
+	char names[256];
+
+	for (size_t i = 0; i < host->bridge_count; i++)
+		if (strcmp(host->bridges[i].network, network) == 0)
+			return host->bridges[i].device;
+	join_names(host->bridges, host->bridge_count, sizeof(host->bridges[0]), names,
+		   sizeof(names));
+	error_set(err, ENOENT, "host %s has no bridge to network \"%s\", its bridges are to %s",
+		  host->name, network, names);
+	return NULL;
+}
+
 static void dump_host(const struct fleet_host *host, FILE *out)
 {
 	char address[IP_TEXT];
 
-	fprintf(out, "  %s:\n    site: %s\n    bridge: %s\n", host->name, host->site, host->bridge);
+	fprintf(out, "  %s:\n    site: %s\n    bridges:\n", host->name, host->site);
+	for (size_t i = 0; i < host->bridge_count; i++)
+		fprintf(out, "      %s: %s\n", host->bridges[i].network, host->bridges[i].device);
 	fprintf(out, "    ssh:\n      user: %s\n      port: %u\n", host->ssh.user, host->ssh.port);
 	if (host->ssh.identity)
 		fprintf(out, "      identity: \"%s\"\n", host->ssh.identity);

@@ -29,10 +29,21 @@ struct fleet_address {
 	struct ip_addr address; /* prefix is that of a single address */
 };
 
+/* The bridge to one of the site's networks, which VMs are ports of. */
+struct fleet_bridge {
+	char network[NAME_SIZE];
+	char device[DEVICE_NAME_SIZE];
+};
+
+/*
+ * In the file either `bridges: {site: br-site, mgmt: br-mgmt}`, or `bridge: br-site`, which is
+ * short for `bridges: {site: br-site}`.
+ */
 struct fleet_host {
 	char name[NAME_SIZE];
 	char site[NAME_SIZE];
-	char bridge[DEVICE_NAME_SIZE]; /* of the site's network, which VMs are ports of */
+	struct fleet_bridge *bridges;
+	size_t bridge_count;
 	struct fleet_ssh ssh;
 	struct fleet_address *addresses; /* in the order of the file, which is that of preference */
 	size_t address_count;
@@ -82,6 +93,9 @@ const struct fleet_host *fleet_self(const struct fleet *fleet, struct error **er
 /* NULL: no such path, or the host has no address on it. */
 const struct fleet_path *fleet_path(const struct fleet *fleet, const char *name);
 const struct ip_addr *fleet_address(const struct fleet_host *host, const char *path);
+
+/* The device of the bridge to a network; borrowed. ENOENT: the host has none. */
+const char *fleet_bridge(const struct fleet_host *host, const char *network, struct error **err);
 
 /* What is in force, defaults included, as YAML that fleet_parse reads back. */
 void fleet_dump(const struct fleet *fleet, FILE *out);

@@ -13,6 +13,7 @@
 #include "migrate/config/yaml.h"
 
 #define ENTRIES_MOST 1024
+#define BRIDGES_MOST 64
 
 #define DEFAULT_SSH_PORT 22
 #define DEFAULT_HOLD_NS	 (60 * NS_PER_SEC)
@@ -55,13 +56,67 @@ static int read_address(const struct yaml_node *node, void *item, struct error *
 	return 0;
 }
 
+static int read_bridge(const struct yaml_node *node, void *item, struct error **err)
+{
+	struct fleet_bridge *bridge = item;
+
+	if (read_name(node, bridge->network, err) < 0)
+		return -1;
+	if (yaml_kind(node) != YAML_SCALAR || !value_device(yaml_text(node), bridge->device))
+		return yaml_unexpected(err, node, DEVICE_NAME_EXPECTED);
+	return 0;
+}
+
+/* `bridge`: the only network is the default one. */
+static int read_only_bridge(const struct yaml_node *node, void *into, struct error **err)
+{
+	struct fleet_bridge *bridge = calloc(1, sizeof(*bridge));
+
+	if (!bridge)
+		return error_set(err, ENOMEM, "no memory for a bridge");
+	*(struct fleet_bridge **)into = bridge;
+	strcpy(bridge->network, DEFAULT_NETWORK);
+	if (yaml_kind(node) != YAML_SCALAR || !value_device(yaml_text(node), bridge->device))
+		return yaml_unexpected(err, node, DEVICE_NAME_EXPECTED);
+	return 0;
+}
+
+static int read_fields(const struct yaml_node *node, const struct yaml_field *fields, size_t count,
+		       struct fleet_host *host, struct error **err)
+{
+	const struct yaml_node *one = yaml_get(node, "bridge");
+
+	if (one && yaml_get(node, "bridges"))
+		return yaml_key_error(err, one, "found it beside bridges, expected one of the two");
+	if (yaml_read_map(node, fields, count, host, err) < 0)
+		return -1;
+	if (!host->bridges)
+		return yaml_missing(err, node, "bridge",
+				    "found nothing, expected " DEVICE_NAME_EXPECTED
+				    ", or bridges, a map from network to bridge");
+	if (one)
+		host->bridge_count = 1;
+	return 0;
+}
+
 static int read_host(const struct yaml_node *node, void *item, struct error **err)
 {
 	static const struct yaml_items addresses = {YAML_MAP, ENTRIES_MOST,
 						    sizeof(struct fleet_address), read_address};
+	static const struct yaml_items bridges = {YAML_MAP, BRIDGES_MOST,
+						  sizeof(struct fleet_bridge), read_bridge};
 	static const struct yaml_field fields[] = {
 		YAML_VALUE(struct fleet_host, site, "site", value_name, "the name of its site"),
-		YAML_VALUE(struct fleet_host, bridge, "bridge", value_device, DEVICE_NAME_EXPECTED),
+		{.key = "bridge",
+		 .optional = true,
+		 .offset = offsetof(struct fleet_host, bridges),
+		 .map = read_only_bridge},
+		{.key = "bridges",
+		 .expected = "a map from network to bridge",
+		 .optional = true,
+		 .offset = offsetof(struct fleet_host, bridges),
+		 .count_offset = offsetof(struct fleet_host, bridge_count),
+		 .items = &bridges},
 		{.key = "ssh",
 		 .optional = true,
 		 .offset = offsetof(struct fleet_host, ssh),
@@ -75,7 +130,7 @@ static int read_host(const struct yaml_node *node, void *item, struct error **er
 	host->ssh.port = DEFAULT_SSH_PORT;
 	if (read_name(node, host->name, err) < 0)
 		return -1;
-	return yaml_read_map(node, fields, ARRAY_SIZE(fields), host, err);
+	return read_fields(node, fields, ARRAY_SIZE(fields), host, err);
 }
 
 static int read_site_host(const struct yaml_node *node, void *item, struct error **err)

@@ -10,10 +10,14 @@
  * text is such a value and store it. Fixed-size destinations are fully bounded by the check.
  */
 
-/* Names of VMs, hosts, sites, paths, disks and NICs: [a-z0-9-]{1,32}, not beginning with '-'. */
+/* Names of VMs, hosts, sites, networks, paths, disks and NICs: [a-z0-9-]{1,32}, not beginning with
+ * '-'. */
 #define NAME_SIZE     33
 #define NAME_EXPECTED "1 to 32 characters of a-z, 0-9 and -"
 bool value_name(const char *text, void *into); /* char[NAME_SIZE] */
+
+/* The network that vNICs, bridges and addresses belong to where no other is named. */
+#define DEFAULT_NETWORK "site"
 
 /* A file's name within a folder: [A-Za-z0-9._-]{1,64}, not beginning with a dot or '-'. */
 #define FILE_NAME_SIZE	   65

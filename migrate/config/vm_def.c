@@ -57,6 +57,40 @@ int vm_def_nic(const struct vm_def *def, const char *nic, struct error **err)
 			 nic, def->nic_count, def->nics[0].name);
 }
 
+size_t vm_def_networks(const struct vm_def *def, char names[VM_NICS_MOST][NAME_SIZE])
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < def->nic_count; i++) {
+		size_t j = 0;
+
+		while (j < count && strcmp(names[j], def->nics[i].network) != 0)
+			j++;
+		if (j == count)
+			memcpy(names[count++], def->nics[i].network, NAME_SIZE);
+	}
+	return count;
+}
+
+size_t vm_site_addresses(const struct vm_site *site, const char *network,
+			 struct ip_config list[VM_ADDRESSES_MOST])
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < site->address_count; i++)
+		if (!site->addresses[i].dhcp && strcmp(site->addresses[i].network, network) == 0)
+			list[count++] = site->addresses[i].ip;
+	return count;
+}
+
+bool vm_site_dhcp(const struct vm_site *site, const char *network)
+{
+	for (size_t i = 0; i < site->address_count; i++)
+		if (site->addresses[i].dhcp && strcmp(site->addresses[i].network, network) == 0)
+			return true;
+	return false;
+}
+
 char *vm_def_tap(const struct vm_def *def, size_t nic, char buf[DEVICE_NAME_SIZE])
 {
 	snprintf(buf, DEVICE_NAME_SIZE, "eh%.8s-%u", def->uuid, (unsigned)nic % VM_NICS_MOST);
@@ -69,9 +103,15 @@ static void dump_site(const struct vm_site *site, FILE *out)
 
 	fprintf(out, "  %s:\n    addresses:\n", site->name);
 	for (size_t i = 0; i < site->address_count; i++) {
-		const struct ip_config *config = &site->addresses[i];
+		const struct vm_address *address = &site->addresses[i];
+		const struct ip_config *config = &address->ip;
 
-		fprintf(out, "      - address: \"%s\"\n", ip_format(&config->address, text));
+		fprintf(out, "      - network: %s\n", address->network);
+		if (address->dhcp)
+			fprintf(out, "        dhcp: 4\n");
+		else
+			fprintf(out, "        address: \"%s\"\n",
+				ip_format(&config->address, text));
 		if (config->gateway.family)
 			fprintf(out, "        gateway: \"%s\"\n",
 				ip_format_host(&config->gateway, text));
@@ -86,16 +126,19 @@ void vm_def_dump(const struct vm_def *def, FILE *out)
 	fprintf(out, "accel: %s\n", def->accel == VM_ACCEL_KVM ? "kvm" : "tcg");
 	fprintf(out, "machine: %s\ncpu: %s\n", def->machine, def->cpu);
 	fprintf(out, "memory: %s\n", units_bytes_exact(def->memory, buf));
+	if (def->hugepages)
+		fprintf(out, "hugepages: %s\n", units_bytes_exact(def->hugepages, buf));
 	fprintf(out, "vcpus: %u\n", def->vcpus);
 	fprintf(out, "autostart: %s\n", def->autostart ? "true" : "false");
+	fprintf(out, "agent: %s\n", def->agent ? "true" : "false");
 	fprintf(out, "disks:\n");
 	for (size_t i = 0; i < def->disk_count; i++)
 		fprintf(out, "  - name: %s\n    file: %s\n    format: raw\n", def->disks[i].name,
 			def->disks[i].file);
 	fprintf(out, "nics:\n");
 	for (size_t i = 0; i < def->nic_count; i++)
-		fprintf(out, "  - name: %s\n    mac: \"%s\"\n", def->nics[i].name,
-			mac_format(def->nics[i].mac, mac));
+		fprintf(out, "  - name: %s\n    mac: \"%s\"\n    network: %s\n", def->nics[i].name,
+			mac_format(def->nics[i].mac, mac), def->nics[i].network);
 	fprintf(out, "sites:\n");
 	for (size_t i = 0; i < def->site_count; i++)
 		dump_site(&def->sites[i], out);

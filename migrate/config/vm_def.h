@@ -17,10 +17,10 @@
  * everything is bounded, and no value can bring options of its own to a hypervisor. Plain data
  * that nobody changes after vm_def_load.
  */
-#define VM_TEXT_MOST  65536
-#define VM_DISKS_MOST 8
-#define VM_NICS_MOST  8
-#define VM_HOP_NICS   2 /* a hop goes from one vNIC to another */
+#define VM_TEXT_MOST	  65536
+#define VM_DISKS_MOST	  8
+#define VM_NICS_MOST	  8
+#define VM_ADDRESSES_MOST 8 /* of a site, over all its networks */
 
 enum vm_accel {
 	VM_ACCEL_KVM,
@@ -32,14 +32,29 @@ struct vm_disk {
 	char file[FILE_NAME_SIZE]; /* in the VM's folder */
 };
 
+/*
+ * Of a network with two vNICs one is active, and the other takes over at the next hop. A network
+ * with a single vNIC keeps it, with the same addresses at every site (or none).
+ */
 struct vm_nic {
 	char name[NAME_SIZE];
 	uint8_t mac[MAC_SIZE];
+	char network[NAME_SIZE]; /* key `network`, default DEFAULT_NETWORK */
+};
+
+/*
+ * An entry of a site's `addresses`: {address: A/N, gateway: G} or {dhcp: 4}, either with an
+ * optional `network`. `addresses: dhcp` is short for [{dhcp: 4}].
+ */
+struct vm_address {
+	struct ip_config ip; /* address.family 0: DHCP gives it */
+	bool dhcp;	     /* the guest asks the network's DHCP server (IPv4) */
+	char network[NAME_SIZE];
 };
 
 struct vm_site {
 	char name[NAME_SIZE];
-	struct ip_config *addresses;
+	struct vm_address *addresses;
 	size_t address_count;
 };
 
@@ -50,9 +65,11 @@ struct vm_def {
 	enum vm_accel accel;
 	char machine[WORD_SIZE];
 	char cpu[WORD_SIZE];
-	uint64_t memory; /* bytes, a multiple of 1 MiB */
+	uint64_t memory;    /* bytes, a multiple of 1 MiB */
+	uint64_t hugepages; /* bytes of a page, 2 MiB or 1 GiB (`hugepages: 2M`); 0: usual pages */
 	unsigned vcpus;
 	bool autostart;
+	bool agent; /* default true; false: nobody in the VM takes orders, hops are tunnel only */
 	struct vm_disk *disks;
 	size_t disk_count;
 	struct vm_nic *nics;
@@ -72,6 +89,16 @@ void vm_def_free(struct vm_def *def); /* takes NULL */
 const struct vm_site *vm_def_site(const struct vm_def *def, const char *site, struct error **err);
 const struct vm_disk *vm_def_disk(const struct vm_def *def, const char *disk, struct error **err);
 int vm_def_nic(const struct vm_def *def, const char *nic, struct error **err);
+
+/* The networks that the VM has vNICs on, in the order of the vNICs. Returns how many. */
+size_t vm_def_networks(const struct vm_def *def, char names[VM_NICS_MOST][NAME_SIZE]);
+
+/* A site's addresses on one network that are known; how many. */
+size_t vm_site_addresses(const struct vm_site *site, const char *network,
+			 struct ip_config list[VM_ADDRESSES_MOST]);
+
+/* Whether there DHCP gives (further) addresses on that network. */
+bool vm_site_dhcp(const struct vm_site *site, const char *network);
 
 /* The name of a vNIC's tap on whatever host the VM runs: "eh", 8 digits of the UUID, "-", index. */
 char *vm_def_tap(const struct vm_def *def, size_t nic, char buf[DEVICE_NAME_SIZE]);

@@ -11,18 +11,20 @@
 #include "common/units.h"
 #include "migrate/config/yaml.h"
 
-#define MIB		(1ULL << 20)
-#define MEMORY_LEAST	(16 * MIB)
-#define MEMORY_MOST	(16ULL << 40)
-#define VCPUS_MOST	512
-#define SITES_MOST	1024
-#define ADDRESSES_MOST	8
-#define DEFAULT_HV	"qemu"
-#define MEMORY_EXPECTED "whole MiB from 16M to 16T, such as 256M"
-#define VCPUS_EXPECTED	"a number from 1 to 512"
-#define MAP_OF_SITES	"a map from site to its addresses"
-#define FORMAT_EXPECTED "raw"
-#define ACCEL_EXPECTED	"kvm or tcg"
+#define MIB		   (1ULL << 20)
+#define MEMORY_LEAST	   (16 * MIB)
+#define MEMORY_MOST	   (16ULL << 40)
+#define VCPUS_MOST	   512
+#define SITES_MOST	   1024
+#define DEFAULT_HV	   "qemu"
+#define MEMORY_EXPECTED	   "whole MiB from 16M to 16T, such as 256M"
+#define VCPUS_EXPECTED	   "a number from 1 to 512"
+#define MAP_OF_SITES	   "a map from site to its addresses"
+#define FORMAT_EXPECTED	   "raw"
+#define ACCEL_EXPECTED	   "kvm or tcg"
+#define HUGEPAGES_EXPECTED "2M or 1G"
+#define DHCP_EXPECTED	   "4"
+#define ADDRESSES_EXPECTED "a list of addresses, or dhcp"
 
 static bool value_accel(const char *text, void *into)
 {
@@ -55,6 +57,25 @@ static bool value_vcpus(const char *text, void *into)
 	return true;
 }
 
+static bool value_hugepages(const char *text, void *into)
+{
+	bool large = strcmp(text, "1G") == 0;
+
+	if (!large && strcmp(text, "2M") != 0)
+		return false;
+	*(uint64_t *)into = large ? 1ULL << 30 : 2ULL << 20;
+	return true;
+}
+
+/* The families that DHCP is asked for: IPv4. */
+static bool value_dhcp(const char *text, void *into)
+{
+	if (strcmp(text, "4") != 0)
+		return false;
+	*(bool *)into = true;
+	return true;
+}
+
 /* Only checked: the one format there is needs no place in struct vm_disk. */
 static bool value_format(const char *text, void *into)
 {
@@ -78,42 +99,93 @@ static int read_nic(const struct yaml_node *node, void *item, struct error **err
 	static const struct yaml_field fields[] = {
 		YAML_VALUE(struct vm_nic, name, "name", value_name, NAME_EXPECTED),
 		YAML_VALUE(struct vm_nic, mac, "mac", value_mac, MAC_EXPECTED),
+		YAML_OPTIONAL(struct vm_nic, network, "network", value_name, NAME_EXPECTED),
 	};
+	struct vm_nic *nic = item;
 
+	strcpy(nic->network, DEFAULT_NETWORK);
 	return yaml_read_map(node, fields, ARRAY_SIZE(fields), item, err);
 }
 
-static int read_address(const struct yaml_node *node, void *item, struct error **err)
+static int read_fixed_address(const struct yaml_node *node, struct vm_address *address,
+			      struct error **err)
 {
 	static const struct yaml_field fields[] = {
-		YAML_VALUE(struct ip_config, address, "address", value_address_prefix,
+		YAML_VALUE(struct vm_address, ip.address, "address", value_address_prefix,
 			   ADDRESS_PREFIX_EXPECTED),
-		YAML_OPTIONAL(struct ip_config, gateway, "gateway", value_address,
+		YAML_OPTIONAL(struct vm_address, ip.gateway, "gateway", value_address,
 			      ADDRESS_EXPECTED),
+		YAML_OPTIONAL(struct vm_address, network, "network", value_name, NAME_EXPECTED),
 	};
-	struct ip_config *address = item;
+	const struct ip_config *ip = &address->ip;
 
 	if (yaml_read_map(node, fields, ARRAY_SIZE(fields), address, err) < 0)
 		return -1;
-	if (address->gateway.family && address->gateway.family != address->address.family)
+	/* The kernel makes these by itself, and nobody beyond the link could use them. */
+	if (ip_link_local(&ip->address))
+		return yaml_unexpected(err, yaml_get(node, "address"),
+				       "an address that is not link-local");
+	if (ip->gateway.family && ip->gateway.family != ip->address.family)
 		return yaml_unexpected(err, yaml_get(node, "gateway"),
 				       "a gateway of the address's family");
 	return 0;
 }
 
+static int read_address(const struct yaml_node *node, void *item, struct error **err)
+{
+	static const struct yaml_field fields[] = {
+		YAML_VALUE(struct vm_address, dhcp, "dhcp", value_dhcp, DHCP_EXPECTED),
+		YAML_OPTIONAL(struct vm_address, network, "network", value_name, NAME_EXPECTED),
+	};
+	struct vm_address *address = item;
+
+	strcpy(address->network, DEFAULT_NETWORK);
+	if (yaml_kind(node) == YAML_MAP && yaml_get(node, "dhcp"))
+		return yaml_read_map(node, fields, ARRAY_SIZE(fields), address, err);
+	return read_fixed_address(node, address, err);
+}
+
+/* `addresses: dhcp` */
+static int read_only_dhcp(const struct yaml_node *node, void *into, struct error **err)
+{
+	struct vm_address *address;
+
+	if (strcmp(yaml_text(node), "dhcp") != 0)
+		return yaml_unexpected(err, node, ADDRESSES_EXPECTED);
+	address = calloc(1, sizeof(*address));
+	if (!address)
+		return error_set(err, ENOMEM, "no memory for an address");
+	address->dhcp = true;
+	strcpy(address->network, DEFAULT_NETWORK);
+	*(struct vm_address **)into = address;
+	return 0;
+}
+
 static int read_site(const struct yaml_node *node, void *item, struct error **err)
 {
-	static const struct yaml_items addresses = {YAML_LIST, ADDRESSES_MOST,
-						    sizeof(struct ip_config), read_address};
+	static const struct yaml_items addresses = {YAML_LIST, VM_ADDRESSES_MOST,
+						    sizeof(struct vm_address), read_address};
 	static const struct yaml_field fields[] = {
 		YAML_ITEMS(struct vm_site, addresses, address_count, "addresses", addresses,
-			   "a list of addresses"),
+			   ADDRESSES_EXPECTED),
 	};
+	static const struct yaml_field only_dhcp[] = {
+		{.key = "addresses",
+		 .offset = offsetof(struct vm_site, addresses),
+		 .map = read_only_dhcp},
+	};
+	const struct yaml_node *list = yaml_get(node, "addresses");
 	struct vm_site *site = item;
 
 	if (!value_name(yaml_key(node), site->name))
 		return yaml_key_error(err, node, "found this key, expected " NAME_EXPECTED);
-	return yaml_read_map(node, fields, ARRAY_SIZE(fields), site, err);
+	if (!list || yaml_kind(list) != YAML_SCALAR)
+		return yaml_read_map(node, fields, ARRAY_SIZE(fields), site, err);
+	site->address_count = 1;
+	if (yaml_read_map(node, only_dhcp, ARRAY_SIZE(only_dhcp), site, err) == 0)
+		return 0;
+	site->address_count = site->addresses ? 1 : 0;
+	return -1;
 }
 
 static int read_def(const struct yaml_node *root, struct vm_def *def, struct error **err)
@@ -132,14 +204,18 @@ static int read_def(const struct yaml_node *root, struct vm_def *def, struct err
 		YAML_VALUE(struct vm_def, machine, "machine", value_word, WORD_EXPECTED),
 		YAML_VALUE(struct vm_def, cpu, "cpu", value_word, WORD_EXPECTED),
 		YAML_VALUE(struct vm_def, memory, "memory", value_memory, MEMORY_EXPECTED),
+		YAML_OPTIONAL(struct vm_def, hugepages, "hugepages", value_hugepages,
+			      HUGEPAGES_EXPECTED),
 		YAML_VALUE(struct vm_def, vcpus, "vcpus", value_vcpus, VCPUS_EXPECTED),
 		YAML_OPTIONAL(struct vm_def, autostart, "autostart", value_bool, BOOL_EXPECTED),
+		YAML_OPTIONAL(struct vm_def, agent, "agent", value_bool, BOOL_EXPECTED),
 		YAML_ITEMS(struct vm_def, disks, disk_count, "disks", disks, "a list of disks"),
 		YAML_ITEMS(struct vm_def, nics, nic_count, "nics", nics, "a list of vNICs"),
 		YAML_ITEMS(struct vm_def, sites, site_count, "sites", sites, MAP_OF_SITES),
 	};
 
 	strcpy(def->hypervisor, DEFAULT_HV);
+	def->agent = true;
 	return yaml_read_map(root, fields, ARRAY_SIZE(fields), def, err);
 }
 
@@ -184,6 +260,53 @@ static int check_nics(const struct yaml_node *list, const struct vm_def *def, st
 	return 0;
 }
 
+static bool has_network(const struct vm_def *def, const char *network)
+{
+	for (size_t i = 0; i < def->nic_count; i++)
+		if (strcmp(def->nics[i].network, network) == 0)
+			return true;
+	return false;
+}
+
+/* An address is on a network that the VM has a vNIC on. */
+static int check_sites(const struct yaml_node *map, const struct vm_def *def, struct error **err)
+{
+	for (size_t i = 0; i < def->site_count; i++) {
+		const struct vm_site *site = &def->sites[i];
+		const struct yaml_node *list = yaml_get(yaml_get(map, site->name), "addresses");
+		const struct yaml_node *entry = yaml_first(list);
+
+		for (size_t j = 0; j < site->address_count; j++) {
+			const char *network = site->addresses[j].network;
+
+			if (!has_network(def, network))
+				return yaml_error(err, entry ? entry : list,
+						  "found network \"%s\", expected one that a vNIC "
+						  "is on",
+						  network);
+			entry = entry ? yaml_next(entry) : NULL;
+		}
+	}
+	return 0;
+}
+
+static int check_memory(const struct yaml_node *root, const struct vm_def *def, struct error **err)
+{
+	if (def->hugepages && def->memory % def->hugepages != 0)
+		return yaml_unexpected(err, yaml_get(root, "memory"),
+				       "a multiple of the size of a page, which hugepages says");
+	return 0;
+}
+
+static int check_def(const struct yaml_node *root, const struct vm_def *def, struct error **err)
+{
+	if (check_memory(root, def, err) < 0 ||
+	    check_disks(yaml_get(root, "disks"), def, err) < 0 ||
+	    check_nics(yaml_get(root, "nics"), def, err) < 0)
+		return -1;
+	return check_sites(yaml_get(root, "sites"), def, err);
+}
+
 struct vm_def *vm_def_parse(const char *name, const char *text, size_t size, struct error **err)
 {
 	struct vm_def *def = NULL;
@@ -205,9 +328,8 @@ struct vm_def *vm_def_parse(const char *name, const char *text, size_t size, str
 	}
 	if (!def || !def->text)
 		error_set(err, ENOMEM, "%s: out of memory", name);
-	else if (read_def(yaml_root(doc), def, err) == 0 &&
-		 check_disks(yaml_get(yaml_root(doc), "disks"), def, err) == 0)
-		status = check_nics(yaml_get(yaml_root(doc), "nics"), def, err);
+	else if (read_def(yaml_root(doc), def, err) == 0)
+		status = check_def(yaml_root(doc), def, err);
 	yaml_destroy(doc);
 	if (status == 0)
 		return def;

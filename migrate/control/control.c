@@ -8,32 +8,73 @@
 #include "common/clock.h"
 #include "common/jsonl.h"
 
+#define EXPLAIN_MS   300
 #define LINE_MOST    ((size_t)1 << 20)
 #define SILENCE_MS   20000
 #define SEND_TIME_NS (20 * NS_PER_SEC)
 
 struct control {
-	struct relay *relay;
-	int fd; /* our end of it */
+	struct relay *relay; /* NULL: another process's */
+	int (*why)(void *context, struct error **err);
+	void *context;
+	int fd; /* our end of the relay */
 	struct jsonl *lines;
 };
 
-struct control *control_start(struct channel *channel, struct error **err)
+static struct control *create(struct error **err)
 {
 	struct control *control = calloc(1, sizeof(*control));
 
-	if (!control || !(control->lines = jsonl_create(LINE_MOST))) {
-		free(control);
+	if (control)
+		control->lines = jsonl_create(LINE_MOST);
+	if (control && control->lines)
+		return control;
+	free(control);
+	error_set(err, ENOMEM, "no memory for the control channel");
+	return NULL;
+}
+
+static void discard(struct control *control)
+{
+	jsonl_destroy(control->lines);
+	free(control);
+}
+
+static int relay_failed(void *context, struct error **err)
+{
+	return relay_poll(context, err) == RELAY_FAILED ? -1 : 0;
+}
+
+struct control *control_start(struct channel *channel, struct error **err)
+{
+	struct control *control = create(err);
+
+	if (!control) {
 		channel_destroy(channel);
-		error_set(err, ENOMEM, "no memory for the control channel");
 		return NULL;
 	}
 	control->fd = relay_start_pair(channel, SILENCE_MS, &control->relay, err);
 	if (control->fd < 0) {
-		jsonl_destroy(control->lines);
-		free(control);
+		discard(control);
 		return NULL;
 	}
+	control->why = relay_failed;
+	control->context = control->relay;
+	return control;
+}
+
+struct control *control_start_on(int fd, int (*why)(void *context, struct error **err),
+				 void *context, struct error **err)
+{
+	struct control *control = create(err);
+
+	if (!control) {
+		close(fd);
+		return NULL;
+	}
+	control->fd = fd;
+	control->why = why;
+	control->context = context;
 	return control;
 }
 
@@ -43,8 +84,7 @@ void control_destroy(struct control *control)
 		return;
 	relay_destroy(control->relay);
 	close(control->fd);
-	jsonl_destroy(control->lines);
-	free(control);
+	discard(control);
 }
 
 int control_fd(const struct control *control)
@@ -52,7 +92,7 @@ int control_fd(const struct control *control)
 	return control->fd;
 }
 
-/* The relay knows better than the socket pair why the channel ended. */
+/* Whoever relays knows better than the socket pair why the channel ended. */
 static void explain(struct control *control, struct error **why)
 {
 	struct error *better = NULL;
@@ -60,9 +100,9 @@ static void explain(struct control *control, struct error **why)
 	if (*why && (*why)->code == ETIMEDOUT)
 		return;
 	/* the pair is shut before the relay has told its end */
-	for (int i = 0; i < 100 && relay_poll(control->relay, NULL) == RELAY_RUNNING; i++)
+	for (int i = 0; i < EXPLAIN_MS && control->why(control->context, &better) == 0; i++)
 		clock_sleep_ms(1);
-	if (relay_poll(control->relay, &better) != RELAY_FAILED)
+	if (!better)
 		return;
 	better->code = ECONNRESET; /* never ETIMEDOUT: that means "nothing yet" */
 	error_free(*why);

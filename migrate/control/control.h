@@ -17,6 +17,13 @@ struct control;
 
 /* Takes the channel over, also on failure. */
 struct control *control_start(struct channel *channel, struct error **err);
+
+/*
+ * The same over a stream socket (taken over) that somebody else relays. why(context, err): -1 when
+ * that has failed, with the reason; asked when the stream has ended.
+ */
+struct control *control_start_on(int fd, int (*why)(void *context, struct error **err),
+				 void *context, struct error **err);
 void control_destroy(struct control *control); /* takes NULL */
 
 /* Readable when control_receive has something. Borrowed. */
@@ -27,7 +34,8 @@ int control_send(struct control *control, const json_t *message, struct error **
 /* The next message, the caller's to decref. NULL: ETIMEDOUT, or the channel is lost. */
 json_t *control_receive(struct control *control, int64_t deadline_ns, struct error **err);
 
-struct relay *control_relay(struct control *control); /* for its statistics */
+/* For its statistics; NULL after control_start_on. */
+struct relay *control_relay(struct control *control);
 
 /* A message's error, if it is {"failed"}: returns -1 and sets *err. */
 int control_check(const json_t *answer, const char *who, struct error **err);

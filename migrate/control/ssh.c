@@ -256,7 +256,7 @@ static void *ssh_open(const struct remote_target *target, int64_t deadline_ns, s
 		error_set(err, ENOMEM, "no memory for an ssh session");
 		return NULL;
 	}
-	ssh->fd = mptcp_connect(target->address, target->port, 0, deadline_ns, err);
+	ssh->fd = mptcp_connect(NULL, target->address, target->port, 0, deadline_ns, err);
 	if (ssh->fd < 0)
 		goto failed;
 	if (libssh2_init(0) == 0)

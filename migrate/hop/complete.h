@@ -2,6 +2,7 @@
 #ifndef HOP_COMPLETE_H
 #define HOP_COMPLETE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,5 +23,14 @@ int complete_finish(const struct hop_env *env, struct error **err);
  */
 int complete_recover(const struct hop_env *env, int64_t deadline_ns, bool *held,
 		     struct error **err);
+
+/*
+ * The same for a hop that is held and has no worker, when the operator gives the old addresses up:
+ * it is at its end then. *report (may be NULL) is vnic_report's, the caller's to decref.
+ */
+int complete_release(const struct hop_env *env, json_t **report, struct error **err);
+
+/* The ownership of a VM whose old addresses are given up: it is at home where it is. */
+int complete_settle_home(const struct hop_env *env, struct error **err);
 
 #endif

@@ -50,7 +50,8 @@ struct ctl {
 	pthread_mutex_t lock; /* of what follows */
 	json_t *snapshot, *end;
 	bool fresh, stopping;
-	bool abort_wanted, decision_wanted;
+	bool abort_wanted, release_wanted, decision_wanted, limit_wanted;
+	uint64_t limit;
 	const char *decision;
 };
 
@@ -98,6 +99,24 @@ static json_t *current(struct ctl *ctl)
 	return line ? line : json_pack("{s:s}", "event", "starting");
 }
 
+static int take_limit(struct ctl *ctl, struct client *client, const json_t *request)
+{
+	auto_error why = NULL;
+	auto_json answer = NULL;
+	int64_t rate;
+
+	if (json_get_int(request, "rate", 0, INT64_MAX, &rate, &why) < 0) {
+		answer = json_pack("{s:b, s:s}", "ok", 0, "error", why->message);
+		return tell(client, answer);
+	}
+	pthread_mutex_lock(&ctl->lock);
+	ctl->limit_wanted = true;
+	ctl->limit = (uint64_t)rate;
+	pthread_mutex_unlock(&ctl->lock);
+	answer = json_pack("{s:b}", "ok", 1);
+	return tell(client, answer);
+}
+
 static int serve_request(struct ctl *ctl, struct client *client, const json_t *request)
 {
 	const char *op = json_get_string(request, "op", NULL);
@@ -108,14 +127,16 @@ static int serve_request(struct ctl *ctl, struct client *client, const json_t *r
 		answer = current(ctl);
 		return tell(client, answer);
 	}
-	if (op && strcmp(op, "abort") == 0) {
+	if (op && (strcmp(op, "abort") == 0 || strcmp(op, "release") == 0)) {
 		pthread_mutex_lock(&ctl->lock);
-		ctl->abort_wanted = true;
+		*(*op == 'a' ? &ctl->abort_wanted : &ctl->release_wanted) = true;
 		pthread_mutex_unlock(&ctl->lock);
 		raise_event(ctl->wake);
 		answer = json_pack("{s:b}", "ok", 1);
 		return tell(client, answer);
 	}
+	if (op && strcmp(op, "limit") == 0)
+		return take_limit(ctl, client, request);
 	if (op && strcmp(op, "decide") == 0) {
 		client->wants_decision = true;
 		pthread_mutex_lock(&ctl->lock);
@@ -296,6 +317,35 @@ bool ctl_abort_wanted(struct ctl *ctl)
 	return wanted;
 }
 
+bool ctl_release_wanted(struct ctl *ctl)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&ctl->lock);
+	wanted = ctl->release_wanted;
+	pthread_mutex_unlock(&ctl->lock);
+	return wanted;
+}
+
+void ctl_forget_abort(struct ctl *ctl)
+{
+	pthread_mutex_lock(&ctl->lock);
+	ctl->abort_wanted = false;
+	pthread_mutex_unlock(&ctl->lock);
+}
+
+bool ctl_limit_wanted(struct ctl *ctl, uint64_t *rate)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&ctl->lock);
+	wanted = ctl->limit_wanted;
+	*rate = ctl->limit;
+	ctl->limit_wanted = false;
+	pthread_mutex_unlock(&ctl->lock);
+	return wanted;
+}
+
 bool ctl_decision_wanted(struct ctl *ctl)
 {
 	bool wanted;
@@ -330,10 +380,9 @@ int ctl_connect(const char *hop, struct error **err)
 	return fd >= 0 ? fd : error_wrap(err, "hop %s: its worker can't be reached", hop);
 }
 
-json_t *ctl_ask(const char *hop, const char *op, int64_t deadline_ns, struct error **err)
+json_t *ctl_request(const char *hop, const json_t *request, int64_t deadline_ns, struct error **err)
 {
 	auto_close fd = ctl_connect(hop, err);
-	auto_json request = json_pack("{s:s}", "op", op);
 	struct jsonl *lines;
 	json_t *answer;
 
@@ -347,4 +396,11 @@ json_t *ctl_ask(const char *hop, const char *op, int64_t deadline_ns, struct err
 	answer = jsonl_read(lines, fd, deadline_ns, err);
 	jsonl_destroy(lines);
 	return answer;
+}
+
+json_t *ctl_ask(const char *hop, const char *op, int64_t deadline_ns, struct error **err)
+{
+	auto_json request = json_pack("{s:s}", "op", op);
+
+	return ctl_request(hop, request, deadline_ns, err);
 }

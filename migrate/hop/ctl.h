@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/error.h"
 
@@ -14,6 +15,8 @@
  *	{"op":"watch"}	 snapshots as they change, then the end
  *	{"op":"status"}	 one snapshot
  *	{"op":"abort"}	 {"ok":true}; whether it still could be is seen in the end
+ *	{"op":"limit","rate":N}	 (source) the rate limit from now on, bit/s, 0 for none; {"ok":true}
+ *	{"op":"release"} (destination) {"ok":true}; the old addresses are given up, seen in the end
  *	{"op":"decide"}	 (destination) {"decision":"ACCEPTED"|"REFUSED"} once it stands in the
  *journal
  *
@@ -30,10 +33,14 @@ void ctl_publish(struct ctl *ctl, json_t *snapshot); /* takes the reference */
 void ctl_publish_end(struct ctl *ctl, json_t *end);  /* takes the reference */
 
 bool ctl_abort_wanted(struct ctl *ctl);
+void ctl_forget_abort(struct ctl *ctl);
+/* True once after each request for another rate limit. */
+bool ctl_limit_wanted(struct ctl *ctl, uint64_t *rate);
+bool ctl_release_wanted(struct ctl *ctl);
 bool ctl_decision_wanted(struct ctl *ctl);
 void ctl_decided(struct ctl *ctl, const char *decision); /* static text */
 
-/* Readable from the moment on that somebody wants an abort or a decision. Borrowed. */
+/* Readable from the moment on that somebody wants an abort, release or decision. Borrowed. */
 int ctl_wake_fd(const struct ctl *ctl);
 
 /* The client's side: connects to the worker of a hop. Returns a descriptor. */
@@ -41,5 +48,9 @@ int ctl_connect(const char *hop, struct error **err);
 
 /* The same for one question: the answer, the caller's to decref. */
 json_t *ctl_ask(const char *hop, const char *op, int64_t deadline_ns, struct error **err);
+
+/* The same for a request of more than its name, which is borrowed. */
+json_t *ctl_request(const char *hop, const json_t *request, int64_t deadline_ns,
+		    struct error **err);
 
 #endif

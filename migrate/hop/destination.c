@@ -3,8 +3,9 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -12,9 +13,13 @@
 #include "common/jsonl.h"
 #include "common/log.h"
 #include "migrate/hop/complete.h"
+#include "migrate/hop/held.h"
+#include "migrate/hop/history.h"
 #include "migrate/hop/journal.h"
 #include "migrate/hop/keeper.h"
 #include "migrate/hop/resolve.h"
+#include "migrate/hypervisor/hugepages.h"
+#include "migrate/transport/mptcp.h"
 #include "migrate/vm/vm_store.h"
 #include "netswitch/endpoints.h"
 
@@ -37,16 +42,23 @@ static const struct {
 	const char *name;
 	destination_request *serve;
 } requests[] = {
-	{"tunnel", destination_tunnel},	    {"incoming", destination_incoming},
-	{"disk", destination_disk},	    {"memory", destination_memory},
-	{"prepare", destination_prepare},   {"release", destination_release},
-	{"undo", destination_undo_request}, {"close", destination_close},
+	{"tunnel", destination_tunnel},
+	{"incoming", destination_incoming},
+	{"disk", destination_disk},
+	{"memory", destination_memory},
+	{"prepare", destination_prepare},
+	{"release", destination_release},
+	{"move-tunnel", destination_move_tunnel},
+	{"undo", destination_undo_request},
+	{"close", destination_close},
 };
 
 #define RECOVER_NS (600 * NS_PER_SEC)
 #define CONTROL_NS (30 * NS_PER_SEC)
 #define GOODBYE_NS (3 * NS_PER_SEC)
 #define IDLE_MS	   500
+#define SILENCE_MS 20000
+#define AGAIN_MS   2000
 
 static int answer(struct destination *d, const char *name, const struct error *why)
 {
@@ -64,6 +76,7 @@ static void lose_control(struct destination *d, const char *why)
 		log_warn("control is lost: %s", why);
 	control_destroy(d->control);
 	d->control = NULL;
+	(void)door_close(d->door, "control", NULL);
 	if (d->accepted)
 		return;
 	if (d->prepared)
@@ -118,27 +131,19 @@ static void wait_for_work(struct destination *d, int ms)
 
 	if (d->control)
 		p[1].fd = control_fd(d->control);
-	if (ctl_decision_wanted(d->ctl) || ctl_abort_wanted(d->ctl))
+	if (ctl_decision_wanted(d->ctl) || ctl_abort_wanted(d->ctl) || ctl_release_wanted(d->ctl))
 		p[0].fd = -1; /* it stays readable */
 	poll(p, 2, ms);
 }
 
-static void check_relays(struct destination *d)
+static void check_channels(struct destination *d)
 {
-	struct error *why = NULL;
+	auto_error why = NULL;
 
-	if (d->accepted || d->prepared)
-		return;
-	for (size_t i = 0; i < ARRAY_SIZE(d->disks) && !why; i++)
-		if (d->disks[i])
-			(void)relay_poll(d->disks[i], &why);
-	if (d->memory && !why)
-		(void)relay_poll(d->memory, &why);
-	if (!why)
+	if (d->accepted || d->prepared || !d->moving || door_check(d->door, NULL, &why) == 0)
 		return;
 	log_error("%s", why->message);
 	d->refused = true;
-	error_free(why);
 }
 
 /* Until the hop is accepted here (0) or refused (-1). */
@@ -159,9 +164,11 @@ static int until_decided(struct destination *d, struct error **err)
 		}
 		if (d->decide_by_ns && clock_ns() > d->decide_by_ns)
 			d->refused = true;
-		check_relays(d);
+		check_channels(d);
 		wait_for_work(d, IDLE_MS);
 	}
+	if (d->accepted && !d->resumed)
+		return error_set(err, EIO, "accepted, but the VM could not be resumed or reached");
 	return d->accepted ? 0 : error_set(err, ECANCELED, "refused");
 }
 
@@ -176,7 +183,7 @@ static void tell_event(struct destination *d, const char *name)
 		lose_control(d, "an event could not be sent");
 }
 
-/* Phase 5: until every connection has joined, however long that takes. */
+/* Phase 5: until every connection has joined, or the operator gives the old addresses up. */
 static int switch_vnics(struct destination *d, struct error **err)
 {
 	enum vnic_state state = VNIC_ANNOUNCING;
@@ -186,17 +193,25 @@ static int switch_vnics(struct destination *d, struct error **err)
 	if (!d->vnic)
 		return -1;
 	while (state != VNIC_DONE) {
+		if (ctl_release_wanted(d->ctl))
+			vnic_release(d->vnic);
 		if (vnic_step(d->vnic, &state, err) < 0)
 			return -1;
 		look_at_control(d);
 		if (state == VNIC_HELD && !told_held) {
 			log_warn("the tunnel is held");
 			tell_event(d, "held");
+			history_note_quietly(d->env.facts->hop, NULL);
 			told_held = true;
 		}
 		if (state == VNIC_HELD)
 			wait_for_work(d, IDLE_MS);
+		/* Powered off: nobody needs the tunnel, and the VM's lock is wanted for a start. */
+		if (state == VNIC_HELD && !hv_alive(d->env.vm))
+			break;
 	}
+	if (ctl_release_wanted(d->ctl) && complete_settle_home(&d->env, err) < 0)
+		return -1;
 	tell_event(d, "switched");
 	return 0;
 }
@@ -219,27 +234,46 @@ static void say_goodbye(struct destination *d)
 	}
 }
 
-static void close_relays(struct destination *d)
+/* The hypervisor is left alone: nothing comes from the source any more. */
+static void close_channels(struct destination *d)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(d->disks); i++) {
-		relay_destroy(d->disks[i]);
-		d->disks[i] = NULL;
+	char name[32];
+
+	if (!d->moving)
+		return;
+	for (size_t i = 0; i < d->env.facts->vm->disk_count; i++) {
+		snprintf(name, sizeof(name), "d%zu", i);
+		(void)door_close(d->door, name, NULL);
 	}
-	relay_destroy(d->memory);
-	d->memory = NULL;
+	(void)door_close(d->door, "memory", NULL);
+	d->moving = false;
+}
+
+static int why_control_ended(void *context, struct error **err)
+{
+	return door_check(context, "control", err);
+}
+
+static int accept_control(struct destination *d, struct error **err)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return error_errno(err, "socket pair");
+	if (door_attach(d->door, "control", ends[1], SILENCE_MS, clock_ns() + CONTROL_NS, err) <
+	    0) {
+		close(ends[0]);
+		return -1;
+	}
+	d->control = control_start_on(ends[0], why_control_ended, d->door, err);
+	return d->control ? 0 : -1;
 }
 
 static int run(struct destination *d, struct error **err)
 {
-	struct channel *channel =
-		listener_take(d->listener, "control", clock_ns() + CONTROL_NS, err);
-
-	if (!channel)
+	if (accept_control(d, err) < 0 || until_decided(d, err) < 0)
 		return -1;
-	d->control = control_start(channel, err);
-	if (!d->control || until_decided(d, err) < 0)
-		return -1;
-	close_relays(d);
+	close_channels(d);
 	if (switch_vnics(d, err) < 0)
 		return -1;
 	say_goodbye(d);
@@ -253,6 +287,7 @@ static int listen_for_source(struct destination *d, struct error **err)
 	struct error *no_mptcp = NULL;
 	uint16_t port = d->env.fleet->port;
 	size_t n = 0;
+	int fd;
 
 	/*
 	 * Not the one that connections begin on: to remove an endpoint later closes the first
@@ -265,8 +300,8 @@ static int listen_for_source(struct destination *d, struct error **err)
 		log_warn("%s; going on over TCP", error_text(no_mptcp));
 		error_free(no_mptcp);
 	}
-	d->listener = listener_start(&port, &d->job->key, d->job->buffer, err);
-	if (!d->listener)
+	fd = mptcp_listen(&port, d->job->buffer, err);
+	if (fd < 0 || door_listen(d->door, fd, err) < 0)
 		return -1;
 	ctl_publish(d->ctl, json_pack("{s:s, s:s, s:s, s:i}", "event", "listening", "hop",
 				      d->env.facts->hop, "stage", "listening", "port", (int)port));
@@ -279,9 +314,14 @@ static int begin(struct destination *d, struct error **err)
 	auto_json facts = NULL;
 	struct owner owner;
 
-	d->ctl = ctl_start(d->job->facts->hop, err);
+	/* The door is a process, so it must be there before ctl's thread is. */
+	d->door = door_start(&d->job->key, d->job->plain, err);
+	if (d->door)
+		d->ctl = ctl_start(d->job->facts->hop, err);
 	if (!d->ctl ||
 	    hop_env_init(&d->env, d->job->facts, HOP_DESTINATION, d->job->fleet, err) < 0)
+		return -1;
+	if (held_take_over(d->env.facts, err) < 0)
 		return -1;
 	d->vm_lock = vm_store_lock(d->env.facts->vm->name, err);
 	if (d->vm_lock < 0)
@@ -292,8 +332,11 @@ static int begin(struct destination *d, struct error **err)
 	if (hv_alive(d->env.vm))
 		return error_set(err, EEXIST, "VM %s: something of it runs here",
 				 d->env.facts->vm->name);
+	if (hugepages_check(d->env.facts->vm, err) < 0)
+		return -1;
 	facts = hop_facts_to_json(d->env.facts, HOP_DESTINATION, err);
-	return facts ? journal_create(d->env.facts->hop, facts, err) : -1;
+	d->journalled = facts && journal_create(d->env.facts->hop, facts, err) == 0;
+	return d->journalled ? 0 : -1;
 }
 
 static void end_hop(struct destination *d, int status, const struct error *why)
@@ -303,9 +346,45 @@ static void end_hop(struct destination *d, int status, const struct error *why)
 
 	if (why)
 		json_object_set_new(end, "error", json_string(why->message));
+	if (d->journalled)
+		history_note_quietly(d->job->facts->hop, why ? why->message : NULL);
+	if (d->vnic)
+		json_object_set_new(end, "vnic", vnic_report(d->vnic));
 	keeper_write_end(d->job->facts->hop, end);
 	if (d->ctl)
 		ctl_publish_end(d->ctl, json_incref(end));
+}
+
+/* Accepted, and something failed afterwards: the same as a recovery would do, until it is done. */
+static int bring_to_end(struct destination *d, struct error **why)
+{
+	int64_t deadline = clock_ns() + RECOVER_NS;
+	struct error *more = NULL;
+	bool held = true;
+
+	vnic_free(d->vnic); /* the agent listens to one at a time */
+	d->vnic = NULL;
+	/* A connection that outlived the endpoints would have the kernel make another one. */
+	control_destroy(d->control);
+	d->control = NULL;
+	while (complete_recover(&d->env, deadline, &held, &more) < 0 && clock_ns() < deadline) {
+		log_warn("%s", error_text(more));
+		error_free(more);
+		more = NULL;
+		clock_sleep_ms(AGAIN_MS);
+	}
+	if (!more && !held) {
+		error_free(*why);
+		*why = NULL;
+		return 0;
+	}
+	if (more)
+		error_wrap(why,
+			   "the VM is this host's, its hop could not be finished (%s), run "
+			   "`edgehop recover`",
+			   error_text(more));
+	error_free(more);
+	return 3;
 }
 
 static int settle(struct destination *d, struct error **why)
@@ -313,9 +392,9 @@ static int settle(struct destination *d, struct error **why)
 	struct error *more = NULL;
 
 	log_error("%s", error_text(*why));
+	close_channels(d);
 	if (d->accepted)
-		return 3; /* the VM runs; what is left to do is `edgehop recover`'s */
-	close_relays(d);
+		return bring_to_end(d, why);
 	if (destination_undo(&d->env, &more) == 0) {
 		ctl_decided(d->ctl, hop_state_name(HOP_REFUSED));
 		return 1;
@@ -354,8 +433,7 @@ int destination_work(void *arg)
 	end_hop(&d, status, why);
 	vnic_free(d.vnic);
 	control_destroy(d.control);
-	close_relays(&d);
-	listener_stop(d.listener);
+	door_destroy(d.door);
 	ctl_stop(d.ctl);
 	hop_env_clear(&d.env);
 	if (d.vm_lock >= 0)

@@ -12,6 +12,7 @@ struct destination_job {
 	const struct fleet *fleet;
 	struct channel_key key;
 	size_t buffer; /* of each channel's sockets, bytes */
+	bool plain;    /* the operator wants disks and memory to go without encryption */
 };
 
 /*

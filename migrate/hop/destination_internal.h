@@ -7,7 +7,7 @@
 #include "migrate/hop/destination.h"
 #include "migrate/hop/env.h"
 #include "migrate/hop/vnic.h"
-#include "migrate/transport/relay.h"
+#include "migrate/transport/door.h"
 
 /* The worker's own; only its thread uses it. */
 struct destination {
@@ -15,11 +15,11 @@ struct destination {
 	struct hop_env env;
 	struct ctl *ctl;
 	int vm_lock;
-	struct listener *listener;
+	struct door *door; /* what faces the network; channels "control", "d0", ..., "memory" */
 	struct control *control; /* NULL: lost */
-	struct relay *disks[VM_DISKS_MOST];
-	struct relay *memory;
-	bool prepared, accepted, refused;
+	bool moving;		 /* disks' and memory's channels may be there, and matter */
+	bool journalled, prepared, accepted, refused;
+	bool resumed;	      /* the VM runs here */
 	bool closing;	      /* the source has said that it is done, too */
 	int64_t decide_by_ns; /* when prepared without the source: refuses then */
 	struct vnic_switch *vnic;
@@ -29,7 +29,8 @@ struct destination {
 typedef int destination_request(struct destination *d, const json_t *request, struct error **err);
 
 destination_request destination_tunnel, destination_incoming, destination_disk, destination_memory,
-	destination_prepare, destination_release, destination_undo_request, destination_close;
+	destination_prepare, destination_move_tunnel, destination_release, destination_undo_request,
+	destination_close;
 
 /* Accepts: journal, ownership, the VM runs. For RELEASED, and for a decision asked by SSH. */
 int destination_accept(struct destination *d, struct error **err);

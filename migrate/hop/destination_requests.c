@@ -10,6 +10,7 @@
 #include "common/fault.h"
 #include "common/jsonl.h"
 #include "common/log.h"
+#include "migrate/hop/held.h"
 #include "migrate/hop/journal.h"
 #include "migrate/transport/local.h"
 #include "migrate/vm/vm_store.h"
@@ -21,14 +22,16 @@
 /* What the source may ask for, one function each. */
 
 #define CHANNEL_NS (20 * NS_PER_SEC)
-#define LOAD_NS	   (60 * NS_PER_SEC)
+#define LOAD_NS	   (3600 * NS_PER_SEC) /* a channel's silence ends it sooner */
 #define SILENCE_MS 20000
 #define NBD_SOCKET "nbd.sock"
 
 int destination_tunnel(struct destination *d, const json_t *request, struct error **err)
 {
 	(void)request;
-	return tunnel_open(&d->env.tunnel, err);
+	if (hop_has_tunnel(d->env.facts) && tunnel_open(&d->env.tunnel, err) < 0)
+		return -1;
+	return fault_point("tunnel", err);
 }
 
 static int read_sizes(const json_t *request, const struct vm_def *vm, uint64_t *sizes,
@@ -52,17 +55,27 @@ static int read_sizes(const json_t *request, const struct vm_def *vm, uint64_t *
 	return 0;
 }
 
-/* The old vNIC's tap leads into the tunnel, the new one's to the site; the VM is not there yet. */
+/*
+ * The tap of a vNIC whose address is the old site's leads into the tunnel, that of one which has
+ * the new site's, or the same at both, to the site's network. The VM is not there yet.
+ */
+static int place_leg(struct destination *d, const struct hop_leg *leg, struct error **err)
+{
+	if (leg_in_tunnel(leg->leg) &&
+	    tunnel_guest_attach(&d->env.tunnel, leg->old_tap, leg->old_mac, leg->leg->old,
+				leg->leg->old_count, err) < 0)
+		return -1;
+	if (leg->leg->kind == LEG_TUNNEL && leg_in_tunnel(leg->leg))
+		return 0;
+	return tap_place_active(leg->new_tap, leg->bridge, err);
+}
+
 static int place_taps(struct destination *d, struct error **err)
 {
-	const struct hop_facts *facts = d->env.facts;
-	const struct vm_site *old = hop_old_site(facts);
-
-	if (tunnel_guest_attach(&d->env.tunnel, d->env.old_tap,
-				facts->vm->nics[hop_old_nic(facts)].mac, old->addresses,
-				old->address_count, err) < 0)
-		return -1;
-	return tap_place_active(d->env.new_tap, d->env.self->bridge, err);
+	for (size_t i = 0; i < d->env.leg_count; i++)
+		if (place_leg(d, &d->env.legs[i], err) < 0)
+			return error_wrap(err, "network %s", d->env.legs[i].leg->network);
+	return 0;
 }
 
 int destination_incoming(struct destination *d, const json_t *request, struct error **err)
@@ -78,28 +91,20 @@ int destination_incoming(struct destination *d, const json_t *request, struct er
 	if (hv_start_incoming(d->env.vm, err) < 0 || place_taps(d, err) < 0 ||
 	    hop_env_path(&d->env, path, NBD_SOCKET, err) < 0)
 		return -1;
-	return hv_export_start(d->env.vm, path, err);
+	if (hv_export_start(d->env.vm, path, err) < 0)
+		return -1;
+	return fault_point("incoming", err);
 }
 
-/* The source's channel of that name, relayed to a Unix socket of the hypervisor. */
-static int relay_to(struct destination *d, const char *name, const char *path, struct relay **relay,
-		    struct error **err)
+/* The source's channel of that name, joined to a Unix socket of the hypervisor. */
+static int relay_to(struct destination *d, const char *name, const char *path, struct error **err)
 {
-	struct channel *channel;
-	int fd;
+	int fd = local_connect(path, err);
 
-	if (*relay)
-		return error_set(err, EPROTO, "channel %s: it is there already", name);
-	fd = local_connect(path, err);
 	if (fd < 0)
 		return -1;
-	channel = listener_take(d->listener, name, clock_ns() + CHANNEL_NS, err);
-	if (!channel) {
-		close(fd);
-		return -1;
-	}
-	*relay = relay_start(channel, fd, SILENCE_MS, err);
-	return *relay ? 0 : -1;
+	d->moving = true;
+	return door_attach(d->door, name, fd, SILENCE_MS, clock_ns() + CHANNEL_NS, err);
 }
 
 int destination_disk(struct destination *d, const json_t *request, struct error **err)
@@ -112,7 +117,7 @@ int destination_disk(struct destination *d, const json_t *request, struct error 
 	    hop_env_path(&d->env, path, NBD_SOCKET, err) < 0)
 		return -1;
 	snprintf(name, sizeof(name), "d%d", (int)disk);
-	if (relay_to(d, name, path, &d->disks[disk], err) < 0)
+	if (relay_to(d, name, path, err) < 0)
 		return -1;
 	return fault_point("disk-copy", err);
 }
@@ -123,32 +128,39 @@ int destination_memory(struct destination *d, const json_t *request, struct erro
 
 	(void)request;
 	if (hop_env_path(&d->env, path, "memory.sock", err) < 0 ||
-	    hv_memory_listen(d->env.vm, path, err) < 0 ||
-	    relay_to(d, "memory", path, &d->memory, err) < 0)
+	    hv_memory_listen(d->env.vm, path, err) < 0 || relay_to(d, "memory", path, err) < 0)
 		return -1;
 	return fault_point("memory-copy", err);
 }
 
-static int move_tunnel(struct destination *d, const json_t *request, struct error **err)
+int destination_move_tunnel(struct destination *d, const json_t *request, struct error **err)
 {
 	const char *path = json_get_string(request, "tunnel-path", err);
 	const struct ip_addr *own, *far;
 
 	if (!path)
 		return -1;
-	if (strcmp(path, d->env.facts->first_path) == 0)
-		return 0;
 	if (hop_env_ends(&d->env, path, &own, &far, err) < 0)
 		return -1;
 	log_info("the tunnel goes over %s", path);
 	return tunnel_move(&d->env.tunnel, own, far, err);
 }
 
+/* It was opened on the first path; the source may have seen that another one is better. */
+static bool tunnel_has_to_move(const struct destination *d, const json_t *request)
+{
+	const char *path = json_get_string(request, "tunnel-path", NULL);
+
+	return hop_has_tunnel(d->env.facts) &&
+	       (!path || strcmp(path, d->env.facts->first_path) != 0);
+}
+
 int destination_prepare(struct destination *d, const json_t *request, struct error **err)
 {
-	if (move_tunnel(d, request, err) < 0 ||
+	if ((tunnel_has_to_move(d, request) && destination_move_tunnel(d, request, err) < 0) ||
 	    hv_memory_wait_loaded(d->env.vm, clock_ns() + LOAD_NS, err) < 0 ||
-	    hv_export_stop(d->env.vm, err) < 0 || vm_store_sync_disks(d->env.facts->vm, err) < 0 ||
+	    hv_export_stop(d->env.vm, err) < 0 || fault_point("loaded", err) < 0 ||
+	    vm_store_sync_disks(d->env.facts->vm, err) < 0 ||
 	    journal_advance(d->env.facts->hop, HOP_PREPARED, err) < 0)
 		return -1;
 	d->prepared = true;
@@ -157,17 +169,31 @@ int destination_prepare(struct destination *d, const json_t *request, struct err
 
 /*
  * The guest remembers its old gateway's MAC, which nobody has on this side of the tunnel: it is
- * told that the gateway is at the tap from now on.
+ * told that the gateway is at the tap from now on. Where the addresses belong here, the site's
+ * network is told of them; and a VM that comes home still has the gateway's MAC from that tap,
+ * which the gateway's own answer corrects.
  */
-static void introduce_gateway(const struct destination *d)
+static int introduce_at_home(const struct hop_leg *leg, const struct ip_config *old,
+			     struct error **err)
 {
-	const struct vm_site *old = hop_old_site(d->env.facts);
+	if (garp_send(leg->bridge, &old->address, leg->old_mac, err) < 0)
+		return -1;
+	if (!old->gateway.family)
+		return 0;
+	return garp_ask(leg->bridge, &old->address, leg->old_mac, &old->gateway, err);
+}
 
-	for (size_t i = 0; i < old->address_count; i++) {
+static void introduce(const struct hop_leg *leg)
+{
+	bool in_tunnel = leg_in_tunnel(leg->leg);
+
+	for (size_t i = 0; i < leg->leg->old_count; i++) {
+		const struct ip_config *old = &leg->leg->old[i];
 		auto_error why = NULL;
 
-		if (old->addresses[i].gateway.family != 0 &&
-		    garp_send(d->env.old_tap, &old->addresses[i].gateway, NULL, &why) < 0)
+		if ((in_tunnel && old->gateway.family != 0 &&
+		     garp_send(leg->old_tap, &old->gateway, NULL, &why) < 0) ||
+		    (!in_tunnel && introduce_at_home(leg, old, &why) < 0))
 			log_warn("%s", error_text(why));
 	}
 }
@@ -182,9 +208,14 @@ int destination_accept(struct destination *d, struct error **err)
 		return -1;
 	d->accepted = true;
 	ctl_decided(d->ctl, hop_state_name(HOP_ACCEPTED));
-	if (owner_write(d->env.facts->vm->name, &owner, err) < 0 || hv_resume(d->env.vm, err) < 0)
+	if (fault_point("decided", err) < 0 ||
+	    owner_write(d->env.facts->vm->name, &owner, err) < 0 || hv_resume(d->env.vm, err) < 0)
 		return -1;
-	introduce_gateway(d);
+	d->resumed = true;
+	if (held_supersede(&d->env, err) < 0)
+		return -1;
+	for (size_t i = 0; i < d->env.leg_count; i++)
+		introduce(&d->env.legs[i]);
 	log_info("the VM runs here");
 	return fault_point("accepted", err);
 }

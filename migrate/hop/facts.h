@@ -8,6 +8,7 @@
 #include "common/uuid.h"
 #include "migrate/config/fleet.h"
 #include "migrate/config/vm_def.h"
+#include "migrate/hop/leg.h"
 #include "migrate/vm/owner.h"
 
 /*
@@ -19,10 +20,15 @@ struct hop_facts {
 	char source[NAME_SIZE], destination[NAME_SIZE]; /* hosts */
 	char source_site[NAME_SIZE], destination_site[NAME_SIZE];
 	char source_uuid[UUID_SIZE], destination_uuid[UUID_SIZE]; /* hosts' */
-	char old_nic[NAME_SIZE], new_nic[NAME_SIZE];
-	char first_path[NAME_SIZE]; /* on which connections and the tunnel begin */
-	uint64_t epoch;		    /* of the source's ownership */
-	struct vm_def *vm;	    /* owned */
+	char first_path[NAME_SIZE];    /* on which connections and the tunnel begin */
+	uint64_t epoch;		       /* of the source's ownership */
+	struct vm_def *vm;	       /* owned */
+	struct leg legs[VM_NICS_MOST]; /* one for each network, in the order of the vNICs */
+	size_t leg_count;
+	/* VM without an agent: the site that its addresses are from, "": the source's. */
+	char home[NAME_SIZE];
+	/* The hop whose tunnel this one, which leads back home, makes needless; "": none. */
+	char supersedes[UUID_SIZE];
 };
 
 enum hop_side {
@@ -30,20 +36,22 @@ enum hop_side {
 	HOP_DESTINATION
 };
 
-/* side: whose journal or message it is. The caller decrefs. */
+const char *hop_side_name(enum hop_side side); /* "source" */
+
+/*
+ * JSON: "legs" as leg.h says. The first version had "old-nic" and "new-nic" in their place, those
+ * of the network DEFAULT_NETWORK; its journals can be read.
+ *
+ * side: whose journal or message it is. The caller decrefs.
+ */
 json_t *hop_facts_to_json(const struct hop_facts *facts, enum hop_side side, struct error **err);
 
 /* Every field is checked: they come from the network or from a disk. *side may be NULL. */
 struct hop_facts *hop_facts_from_json(const json_t *json, enum hop_side *side, struct error **err);
 void hop_facts_free(struct hop_facts *facts); /* takes NULL */
 
-/* The VM's addresses at its old and at its new site; borrowed. */
-const struct vm_site *hop_old_site(const struct hop_facts *facts);
-const struct vm_site *hop_new_site(const struct hop_facts *facts);
-
-/* Index of the vNIC that was active before, and of the one after. */
-unsigned hop_old_nic(const struct hop_facts *facts);
-unsigned hop_new_nic(const struct hop_facts *facts);
+/* Is there anything for a tunnel to carry? */
+bool hop_has_tunnel(const struct hop_facts *facts);
 
 /* The ownership before the hop, after it was accepted, and after it was refused. */
 struct owner hop_owner_source(const struct hop_facts *facts);

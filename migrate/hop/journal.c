@@ -7,13 +7,14 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/places.h"
+#include "common/seal.h"
+#include "common/wall.h"
 
 #define LOG_MODULE   "journal"
 #define JOURNAL_MOST ((size_t)4 << 20)
@@ -63,13 +64,12 @@ static int journal_path(char path[PATH_MAX], const char *hop, struct error **err
 static int append(int fd, const char *path, json_t *record, struct error **err)
 {
 	auto_free char *text = NULL;
-	char when[32];
-	time_t now = time(NULL);
-	struct tm utc;
+	char when[WALL_TEXT];
 	size_t size;
 
-	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-	json_object_set_new(record, "time", json_string(when));
+	json_object_set_new(record, "time", json_string(wall_text(wall_ms(), when)));
+	if (seal_add(record, err) < 0)
+		return error_wrap(err, "%s", path);
 	text = json_dumps(record, JSON_COMPACT);
 	if (!text)
 		return error_set(err, ENOMEM, "%s: can't encode a record", path);
@@ -91,10 +91,10 @@ int journal_create(const char *hop, const json_t *facts, struct error **err)
 		return -1;
 
 	auto_close fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
-	auto_json record =
-		json_pack("{s:s, s:i, s:i, s:[], s:s, s:s, s:O}", "journal", "edgehop", "version",
-			  JOURNAL_VERSION, "compatible", JOURNAL_COMPATIBLE, "features", "hop", hop,
-			  "state", state_names[HOP_OPEN], "facts", (json_t *)(uintptr_t)facts);
+	auto_json record = json_pack(
+		"{s:s, s:i, s:i, s:[], s:b, s:s, s:s, s:O}", "journal", "edgehop", "version",
+		JOURNAL_VERSION, "compatible", JOURNAL_COMPATIBLE, "features", "sealed", 1, "hop",
+		hop, "state", state_names[HOP_OPEN], "facts", (json_t *)(uintptr_t)facts);
 
 	if (fd < 0)
 		return error_errno(err, "%s", path);
@@ -121,64 +121,142 @@ static int check_opening(const json_t *first, const char *path, struct error **e
 	return 0;
 }
 
+/* What a journal's text says. */
+struct parsed {
+	enum hop_state state;
+	json_t *facts; /* the caller's, if wanted */
+	bool sealed;   /* it says that each record has a sum */
+	size_t valid;  /* bytes that belong to records */
+	bool unended;  /* the last of these lacks its newline */
+	int records;
+};
+
+static int take_record(const char *path, const json_t *record, struct parsed *parsed,
+		       struct error **err)
+{
+	int found = state_by_name(json_string_value(json_object_get(record, "state")));
+
+	parsed->records++;
+	if (found < 0)
+		return error_set(err, EPROTO, "%s:%d: found no record with a known state", path,
+				 parsed->records);
+	if (parsed->records == 1)
+		parsed->sealed = json_is_true(json_object_get(record, "sealed"));
+	if (seal_check(record, parsed->sealed, err) < 0)
+		return error_wrap(err, "%s:%d", path, parsed->records);
+	if (parsed->records == 1) {
+		if (check_opening(record, path, err) < 0)
+			return -1;
+		parsed->facts = json_incref(json_object_get(record, "facts"));
+	}
+	parsed->state = (enum hop_state)found;
+	return 0;
+}
+
 /*
- * Reads the text of a journal. *valid: bytes that belong to whole lines (a power cut may leave a
- * torn one behind them, which was never acted on).
+ * Behind the last newline: nothing; or what a power cut tore, which was never acted on; or a whole
+ * record whose newline was damaged, which was, and shows by its sum.
  */
-static int parse(const char *path, char *text, enum hop_state *state, json_t **facts, size_t *valid,
+static void take_tail(const char *path, const char *tail, size_t at, struct parsed *parsed)
+{
+	auto_json record = json_loads(tail, JSON_DISABLE_EOF_CHECK, NULL);
+	const char *end = strrchr(tail, '}');
+
+	if (!record || !end || !json_object_get(record, "sum") || parsed->records == 0 ||
+	    seal_check(record, true, NULL) < 0 || take_record(path, record, parsed, NULL) < 0)
+		return;
+	parsed->valid = at + (size_t)(end + 1 - tail);
+	parsed->unended = true;
+}
+
+/* size: of the text, which may hold zero bytes where a power cut left some at its end. */
+static int parse(const char *path, char *text, size_t size, struct parsed *parsed,
 		 struct error **err)
 {
 	char *line = text;
-	int number = 0;
 
+	memset(parsed, 0, sizeof(*parsed));
+	if (memchr(text + strlen(text), '\n', size - strlen(text)))
+		return error_set(err, EBADMSG, "%s: found a zero byte at %zu: the file is damaged",
+				 path, strlen(text));
 	for (char *end; (end = strchr(line, '\n')); line = end + 1) {
-		auto_json record = NULL;
-		int found;
+		auto_json record = json_loadb(line, (size_t)(end - line), 0, NULL);
 
-		number++;
-		record = json_loadb(line, (size_t)(end - line), 0, NULL);
-		found = state_by_name(json_string_value(json_object_get(record, "state")));
-		if (found < 0)
-			return error_set(err, EPROTO, "%s:%d: found no record with a known state",
-					 path, number);
-		if (number == 1) {
-			if (check_opening(record, path, err) < 0)
-				return -1;
-			if (facts)
-				*facts = json_incref(json_object_get(record, "facts"));
-		}
-		*state = (enum hop_state)found;
+		if (take_record(path, record, parsed, err) < 0)
+			return -1;
 	}
-	if (number == 0)
+	parsed->valid = (size_t)(line - text);
+	take_tail(path, line, parsed->valid, parsed);
+	if (parsed->records == 0)
 		return error_set(err, ENODATA, "%s: found no record", path);
-	*valid = (size_t)(line - text);
 	return 0;
+}
+
+static int read_and_parse(const char *path, struct parsed *parsed, struct error **err)
+{
+	size_t size;
+	auto_free char *text = read_file(path, JOURNAL_MOST, &size, err);
+
+	if (text && parse(path, text, size, parsed, err) == 0)
+		return 0;
+	if (text)
+		json_decref(parsed->facts);
+	return -1;
 }
 
 int journal_read(const char *hop, enum hop_state *state, json_t **facts, struct error **err)
 {
 	char path[PATH_MAX];
+	struct parsed parsed;
+
+	if (journal_path(path, hop, err) < 0 || read_and_parse(path, &parsed, err) < 0)
+		return -1;
+	*state = parsed.state;
+	if (facts)
+		*facts = parsed.facts;
+	else
+		json_decref(parsed.facts);
+	return 0;
+}
+
+json_t *journal_records(const char *hop, struct error **err)
+{
+	char path[PATH_MAX];
 	auto_free char *text = NULL;
-	auto_json found = NULL;
-	size_t valid;
+	auto_json records = json_array();
+	char *line;
 
 	if (journal_path(path, hop, err) < 0)
-		return -1;
+		return NULL;
 	text = read_file(path, JOURNAL_MOST, NULL, err);
-	if (!text || parse(path, text, state, &found, &valid, err) < 0)
-		return -1;
-	if (facts)
-		*facts = steal_ptr(found);
+	if (!text)
+		return NULL;
+	line = text;
+	for (char *end; (end = strchr(line, '\n')); line = end + 1) {
+		auto_json record = json_loadb(line, (size_t)(end - line), 0, NULL);
+
+		json_array_append_new(records, json_pack("{s:O*, s:O*}", "state",
+							 json_object_get(record, "state"), "time",
+							 json_object_get(record, "time")));
+	}
+	return steal_ptr(records);
+}
+
+/* What is behind the last record goes; that has its newline then. */
+static int mend_end(int fd, const char *path, const struct parsed *parsed, struct error **err)
+{
+	if (ftruncate(fd, (off_t)parsed->valid) < 0)
+		return error_errno(err, "%s", path);
+	if (parsed->unended && write_all(fd, "\n", 1, err) < 0)
+		return error_wrap(err, "%s", path);
 	return 0;
 }
 
 int journal_advance(const char *hop, enum hop_state to, struct error **err)
 {
 	char path[PATH_MAX];
-	auto_free char *text = NULL;
 	auto_json record = json_pack("{s:s}", "state", state_names[to]);
-	enum hop_state from;
-	size_t valid;
+	struct parsed parsed;
 
 	if (journal_path(path, hop, err) < 0)
 		return -1;
@@ -187,27 +265,24 @@ int journal_advance(const char *hop, enum hop_state to, struct error **err)
 
 	if (fd < 0 || flock(fd, LOCK_EX) < 0)
 		return error_errno(err, "%s", path);
-	text = read_file(path, JOURNAL_MOST, NULL, err);
-	if (!text || parse(path, text, &from, NULL, &valid, err) < 0)
+	if (read_and_parse(path, &parsed, err) < 0)
 		return -1;
-	if (from == to)
+	json_decref(parsed.facts);
+	if (parsed.state == to)
 		return 0;
-	if (!(successors[from] & MAY(to)))
+	if (!(successors[parsed.state] & MAY(to)))
 		return error_set(err, EPERM, "hop %s: found it %s, which %s can't follow", hop,
-				 state_names[from], state_names[to]);
-	if (ftruncate(fd, (off_t)valid) < 0)
-		return error_errno(err, "%s", path);
-	if (!record || append(fd, path, record, err) < 0)
+				 state_names[parsed.state], state_names[to]);
+	if (mend_end(fd, path, &parsed, err) < 0 || !record || append(fd, path, record, err) < 0)
 		return -1;
 	log_info("state %s", state_names[to]);
 	return 1;
 }
 
-int journal_each_open(int (*visit)(const char *hop, enum hop_state state, const json_t *facts,
-				   void *context, struct error **err),
-		      void *context, struct error **err)
+int journal_each(journal_visit *visit, void *context, struct error **err)
 {
 	char folder[PATH_MAX];
+	struct error *unreadable = NULL;
 	struct dirent *entry;
 	DIR *dir;
 	int result = 0;
@@ -219,24 +294,49 @@ int journal_each_open(int (*visit)(const char *hop, enum hop_state state, const 
 		return errno == ENOENT ? 0 : error_errno(err, "%s", folder);
 	while (result >= 0 && (entry = readdir(dir))) {
 		char hop[UUID_SIZE];
-		char name[UUID_SIZE];
 		enum hop_state state;
 		auto_json facts = NULL;
 		auto_error why = NULL;
 
-		if (strlen(entry->d_name) != UUID_SIZE - 1 + strlen(".jsonl"))
+		if (!uuid_of_file(entry->d_name, ".jsonl", hop))
 			continue;
-		memcpy(name, entry->d_name, UUID_SIZE - 1);
-		name[UUID_SIZE - 1] = '\0';
-		if (!uuid_parse(name, hop))
-			continue;
-		if (journal_read(hop, &state, &facts, &why) < 0) {
-			log_error("%s", error_text(why));
-			continue;
-		}
-		if (!hop_state_final(state))
+		if (journal_read(hop, &state, &facts, &why) == 0)
 			result = visit(hop, state, facts, context, err);
+		else if (!unreadable)
+			unreadable = steal_ptr(why);
 	}
 	closedir(dir);
-	return result < 0 ? -1 : 0;
+	if (result < 0) {
+		error_free(unreadable);
+		return -1;
+	}
+	return unreadable ? error_propagate(err, unreadable) : 0;
+}
+
+struct only_open {
+	journal_visit *visit;
+	void *context;
+};
+
+static int visit_open(const char *hop, enum hop_state state, const json_t *facts, void *context,
+		      struct error **err)
+{
+	const struct only_open *only = context;
+
+	return hop_state_final(state) ? 0 : only->visit(hop, state, facts, only->context, err);
+}
+
+int journal_each_open(journal_visit *visit, void *context, struct error **err)
+{
+	struct only_open only = {visit, context};
+
+	return journal_each(visit_open, &only, err);
+}
+
+bool journal_knows_open(const char *hop, void *context)
+{
+	enum hop_state state;
+
+	(void)context;
+	return journal_read(hop, &state, NULL, NULL) == 0 && !hop_state_final(state);
 }

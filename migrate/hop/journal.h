@@ -39,8 +39,12 @@ enum hop_state {
 
 const char *hop_state_name(enum hop_state state); /* "OPEN" */
 
-#define JOURNAL_VERSION	   1
+#ifndef JOURNAL_VERSION /* else it is a test's */
+#define JOURNAL_VERSION 1
+#endif
+#ifndef JOURNAL_COMPATIBLE
 #define JOURNAL_COMPATIBLE 1
+#endif
 
 /* Creates the journal in state OPEN with these facts (borrowed). Fails if there is one. */
 int journal_create(const char *hop, const json_t *facts, struct error **err);
@@ -59,9 +63,21 @@ static inline bool hop_state_final(enum hop_state state)
 	return state == HOP_DONE || state == HOP_UNDONE;
 }
 
-/* Calls visit for each hop of this host that is not in a final state. Stops when it returns < 0. */
-int journal_each_open(int (*visit)(const char *hop, enum hop_state state, const json_t *facts,
-				   void *context, struct error **err),
-		      void *context, struct error **err);
+/* Whether this host has that hop open; for endpoints_purge. context is not used. */
+bool journal_knows_open(const char *hop, void *context);
+
+/* Its records for people, oldest first: [{"state","time"}]. The caller decrefs. */
+json_t *journal_records(const char *hop, struct error **err);
+
+typedef int journal_visit(const char *hop, enum hop_state state, const json_t *facts, void *context,
+			  struct error **err);
+
+/*
+ * Calls visit for each hop of this host; for each that is not in a final state. Stops when it
+ * returns < 0. A journal that can't be read hides no other: all are visited, then the first such
+ * one is the error.
+ */
+int journal_each(journal_visit *visit, void *context, struct error **err);
+int journal_each_open(journal_visit *visit, void *context, struct error **err);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -16,10 +17,15 @@
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/places.h"
+#include "migrate/hop/history.h"
 
 #define LOG_MODULE "keeper"
+
+#define GONE_LIMIT_MS 20000 /* one that is killed and can't end hangs in the kernel */
+#define GONE_LOOK_MS  10
 
 /*
  * Theory of operation
@@ -77,6 +83,7 @@ static void end_after_death(const struct keeper_job *job, int wait_status)
 {
 	const char *outcome = "nothing is known of the VM";
 	auto_free char *text = NULL;
+	auto_json report = NULL;
 	auto_json end = NULL;
 	int status;
 
@@ -88,8 +95,11 @@ static void end_after_death(const struct keeper_job *job, int wait_status)
 	status = job->recover(job->hop, job->context, &outcome);
 	if (asprintf(&text, "the hop's worker died; %s", outcome) < 0)
 		text = NULL;
-	end = json_pack("{s:s, s:s, s:i, s:s}", "event", "end", "hop", job->hop, "status", status,
-			status == 0 ? "note" : "error", text ? text : outcome);
+	history_note_quietly(job->hop, text ? text : outcome);
+	report = history_read(job->hop, NULL);
+	end = json_pack("{s:s, s:s, s:i, s:s, s:O*}", "event", "end", "hop", job->hop, "status",
+			status, status == 0 ? "note" : "error", text ? text : outcome, "report",
+			report);
 	keeper_write_end(job->hop, end);
 	_exit(status);
 }
@@ -197,11 +207,50 @@ json_t *keeper_read_end(const char *hop, struct error **err)
 	return end;
 }
 
-/* Kills the process whose lock and number stand in the file. True: nobody holds it. */
+/* Whether a process holds the file's lock. */
+static bool held(const char *hop, const char *file)
+{
+	char path[PATH_MAX];
+
+	if (hop_path(path, hop, file, NULL) < 0)
+		return false;
+
+	auto_close fd = open(path, O_RDWR | O_CLOEXEC);
+
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+}
+
+bool keeper_lives(const char *hop)
+{
+	return held(hop, "keeper") || held(hop, "worker");
+}
+
+/* The number in the file; 0: it is not written yet. */
+static pid_t number_in(const char *path)
+{
+	auto_free char *text = read_file(path, 32, NULL, NULL);
+	int number = text ? atoi(text) : 0;
+
+	return number > 1 ? number : 0;
+}
+
+/*
+ * Kills the process that holds the file's lock; only while it does, so that a number that has
+ * become another process's hits nobody.
+ */
+static void kill_holder(int fd, const char *path)
+{
+	pid_t pid = number_in(path);
+	auto_close process = pid ? pidfd_open(pid, 0) : -1;
+
+	if (process >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+		pidfd_send_signal(process, SIGKILL, NULL, 0);
+}
+
+/* Ends the process whose lock and number stand in the file. True: nobody holds it any more. */
 static bool gone(const char *hop, const char *file)
 {
 	char path[PATH_MAX];
-	auto_free char *text = NULL;
 
 	if (hop_path(path, hop, file, NULL) < 0)
 		return false;
@@ -210,13 +259,13 @@ static bool gone(const char *hop, const char *file)
 
 	if (fd < 0)
 		return errno == ENOENT;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		return true;
-	/* The lock is held, so the number in the file is that of a living process of ours. */
-	text = read_file(path, 32, NULL, NULL);
-	if (text && atoi(text) > 1)
-		kill(atoi(text), SIGKILL);
-	return flock(fd, LOCK_EX) == 0;
+	for (int i = 0; i < GONE_LIMIT_MS / GONE_LOOK_MS; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return true;
+		kill_holder(fd, path);
+		clock_sleep_ms(GONE_LOOK_MS);
+	}
+	return false;
 }
 
 bool keeper_worker_gone(const char *hop)

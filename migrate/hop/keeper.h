@@ -38,6 +38,10 @@ void keeper_write_end(const char *hop, const json_t *end);
 json_t *keeper_read_end(const char *hop, struct error **err);
 bool keeper_has_end(const char *hop);
 
+/* Whether a keeper or a worker of the hop lives. If not, an end that is not there yet won't come.
+ */
+bool keeper_lives(const char *hop);
+
 /* Ends the worker of a hop for good (recovery): kills it if it lives. True: none lives any more. */
 bool keeper_worker_gone(const char *hop);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "migrate/hop/report.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,8 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/places.h"
+#include "common/wall.h"
+#include "migrate/hop/forecast.h"
 
 struct report {
 	json_t *json;
@@ -18,20 +21,28 @@ struct report {
 struct report *report_create(const struct hop_facts *facts, const struct fleet_host *peer)
 {
 	struct report *report = calloc(1, sizeof(*report));
+	char started[WALL_TEXT];
+	json_t *predicted;
 
 	if (!report)
 		return NULL;
+	wall_text(wall_ms(), started);
 	report->peer = peer;
 	report->started_ns = clock_ns();
-	report->json = json_pack("{s:s, s:i, s:s, s:s, s:{s:s,s:s}, s:{s:s,s:s}, s:[], s:[], s:{}}",
-				 "edgehop", "report", "version", 1, "hop", facts->hop, "vm",
-				 facts->vm->name, "from", "site", facts->source_site, "host",
+	report->json = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:{s:s,s:s}, s:{s:s,s:s}, s:[], "
+				 "s:[], s:{}}",
+				 "edgehop", "report", "version", REPORT_VERSION, "hop", facts->hop,
+				 "vm", facts->vm->name, "side", hop_side_name(HOP_SOURCE),
+				 "started", started, "from", "site", facts->source_site, "host",
 				 facts->source, "to", "site", facts->destination_site, "host",
 				 facts->destination, "stages", "subflows", "channels");
 	if (!report->json) {
 		free(report);
 		return NULL;
 	}
+	predicted = forecast_take(facts->vm->name, facts->destination);
+	if (predicted)
+		report_set(report, "predicted", predicted);
 	return report;
 }
 
@@ -135,10 +146,15 @@ static void sum_paths(struct report *report)
 
 const json_t *report_end(struct report *report, const char *result, const char *error)
 {
+	json_t *errors;
+
 	report_stages_end(report);
 	sum_paths(report);
 	report_set(report, "seconds", json_real(seconds(clock_ns() - report->started_ns)));
 	report_set(report, "result", json_string(result));
+	errors = strcmp(result, "done") == 0 ? forecast_error(report->json) : NULL;
+	if (errors)
+		report_set(report, "prediction_error_percent", errors);
 	if (error)
 		report_set(report, "error", json_string(error));
 	return report->json;
@@ -146,12 +162,19 @@ const json_t *report_end(struct report *report, const char *result, const char *
 
 int report_save(const struct report *report, struct error **err)
 {
-	const char *hop = json_string_value(json_object_get(report->json, "hop"));
-	auto_free char *text = json_dumps(report->json, JSON_INDENT(2));
+	return report_write(report->json, err);
+}
+
+int report_write(const json_t *json, struct error **err)
+{
+	const char *hop = json_string_value(json_object_get(json, "hop"));
+	auto_free char *text = json_dumps(json, JSON_INDENT(2));
 	char path[PATH_MAX];
 
 	if (place(path, err, PLACE_STATE "/history") < 0 || make_dirs(path, err) < 0 ||
 	    place(path, err, PLACE_STATE "/history/%s.json", hop) < 0)
 		return -1;
-	return write_file_durably(path, text ? text : "", text ? strlen(text) : 0, err);
+	if (!text)
+		return error_set(err, ENOMEM, "%s: can't encode the report", path);
+	return write_file_durably(path, text, strlen(text), err);
 }

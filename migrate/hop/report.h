@@ -12,11 +12,13 @@
 #include "migrate/transport/relay.h"
 
 /*
- * What a hop did, made by its source while it goes and kept in PLACE_STATE "/history/HOP.json". The
- * JSON (docs/report.md) is the truth; the text for people is made from it, also by `edgehop
- * history`.
+ * What a hop did, made by its source while it goes and kept in PLACE_STATE "/history/HOP.json"
+ * (history.h). The JSON (docs/report.md) is the truth; the text for people is made from it, also by
+ * `edgehop history`.
  */
 struct report;
+
+#define REPORT_VERSION 1
 
 struct report *report_create(const struct hop_facts *facts, const struct fleet_host *peer);
 void report_destroy(struct report *report); /* takes NULL */
@@ -31,10 +33,12 @@ void report_channel(struct report *report, const char *channel, const struct rel
 /* Any further figure or text: takes the reference. */
 void report_set(struct report *report, const char *key, json_t *value);
 
-/* result: "done", "held", "undone", "unknown". error may be NULL. Returns the JSON, borrowed. */
+/* result: "done", "held", "undone", "down", "unknown". error may be NULL. Returns the JSON,
+ * borrowed. */
 const json_t *report_end(struct report *report, const char *result, const char *error);
 
 int report_save(const struct report *report, struct error **err);
+int report_write(const json_t *json, struct error **err); /* the same for the JSON itself */
 
 /* The path of the peer's address that a subflow uses, or NULL. Borrowed from peer. */
 const char *report_path_of(const struct fleet_host *peer, const struct subflow *subflow);

@@ -22,6 +22,8 @@ static void print_stages(const json_t *report, FILE *out)
 	const json_t *stage;
 	size_t i;
 
+	if (json_array_size(json_object_get(report, "stages")) == 0)
+		return;
 	fprintf(out, "  phase  stage        time\n");
 	json_array_foreach (json_object_get(report, "stages"), i, stage)
 		fprintf(out, "  %-6d %-12s %.3f s\n",
@@ -37,7 +39,8 @@ static void print_paths(const json_t *report, FILE *out)
 	const char *path;
 	size_t i;
 
-	fprintf(out, "  channel      path     bytes sent   again        RTT\n");
+	if (json_array_size(json_object_get(report, "subflows")) > 0)
+		fprintf(out, "  channel      path     bytes sent   again        RTT\n");
 	json_array_foreach (json_object_get(report, "subflows"), i, value)
 		fprintf(out, "  %-12s %-8s %-12s %-12s %.1f ms\n", text_at(value, "channel"),
 			text_at(value, "path"),
@@ -66,6 +69,22 @@ static void print_transport(const json_t *report, FILE *out)
 	}
 }
 
+/* What was not as usual, by the operator's wish. */
+static void print_wishes(const json_t *report, FILE *out)
+{
+	uint64_t limit = bytes_at(report, "rate_limit");
+	char rate[UNITS_TEXT];
+
+	if (limit)
+		fprintf(out, "  rate limit: %s\n", units_rate_text((double)limit, rate));
+	if (json_is_false(json_object_get(report, "encrypted")))
+		fprintf(out, "  disk and memory went unencrypted, as was asked for\n");
+	if (json_is_true(json_object_get(report, "forced")))
+		fprintf(out, "  it took longer than --timeout: the VM was let pause\n");
+	else if (json_is_true(json_object_get(report, "timed_out")))
+		fprintf(out, "  it took longer than --timeout\n");
+}
+
 static void print_connections(const json_t *report, FILE *out)
 {
 	const json_t *vnic = json_object_get(report, "vnic");
@@ -74,6 +93,10 @@ static void print_connections(const json_t *report, FILE *out)
 
 	if (!vnic)
 		return;
+	if (json_is_true(json_object_get(vnic, "guest_restarted")))
+		fprintf(out,
+			"  the guest RESTARTED after it had been moved: what it had not synced is "
+			"lost\n");
 	fprintf(out, "  connections: %d MPTCP, of which %d followed; %d plain TCP\n",
 		(int)json_integer_value(json_object_get(vnic, "connections")),
 		(int)json_integer_value(json_object_get(vnic, "joined")),
@@ -83,6 +106,20 @@ static void print_connections(const json_t *report, FILE *out)
 	fprintf(out, "  the tunnel is kept: %s\n", text_at(vnic, "why"));
 	json_array_foreach (json_object_get(vnic, "waiting"), i, waiting)
 		fprintf(out, "    %s\n", json_string_value(waiting));
+}
+
+static void print_prediction(const json_t *report, FILE *out)
+{
+	const json_t *predicted = json_object_get(report, "predicted");
+	const json_t *errors = json_object_get(report, "prediction_error_percent");
+
+	if (errors)
+		fprintf(out,
+			"  predicted: %.1f s, it was %+.0f %%; downtime %.0f ms, it was %+.0f %%\n",
+			json_number_value(json_object_get(predicted, "seconds")),
+			json_number_value(json_object_get(errors, "seconds")),
+			json_number_value(json_object_get(predicted, "downtime_ms")),
+			json_number_value(json_object_get(errors, "downtime")));
 }
 
 void report_print(const json_t *report, FILE *out)
@@ -97,8 +134,10 @@ void report_print(const json_t *report, FILE *out)
 	print_stages(report, out);
 	print_paths(report, out);
 	print_transport(report, out);
+	print_wishes(report, out);
 	print_connections(report, out);
 	if (downtime)
 		fprintf(out, "  downtime, as the hypervisors saw it: %.0f ms\n",
 			json_number_value(downtime));
+	print_prediction(report, out);
 }

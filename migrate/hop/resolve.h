@@ -16,6 +16,7 @@
  */
 enum resolved {
 	RESOLVED_GONE,
+	RESOLVED_DOWN, /* as GONE; but the VM does not run there, and has to be started */
 	RESOLVED_RETAKEN,
 	RESOLVED_UNKNOWN /* *err says why; nothing was changed */
 };
@@ -24,6 +25,9 @@ enum resolved {
 enum resolved resolve_source(const struct hop_env *env, const char *rsh, int64_t deadline_ns,
 			     struct ctl *ctl, struct error **err);
 
+/* Destination: whether the ownership says that it accepted, whatever the journal has. */
+bool resolve_accepted_here(const struct hop_env *env);
+
 /*
  * Recovers one hop of this host from its journal, whichever side this is, ending a worker of it
  * that still lives: ask first. Returns an exit status: 0 in order (also when connections still
@@ -31,5 +35,11 @@ enum resolved resolve_source(const struct hop_env *env, const char *rsh, int64_t
  */
 int recover_hop(const char *hop, const struct fleet *fleet, const char *rsh, int64_t deadline_ns,
 		struct error **err);
+
+/*
+ * For `release`, where the hop has no worker (any more): a held hop of this host, its destination,
+ * is at its end, whatever needs the old addresses. *report: complete_release's.
+ */
+int release_hop(const char *hop, const struct fleet *fleet, json_t **report, struct error **err);
 
 #endif

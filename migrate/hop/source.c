@@ -67,6 +67,21 @@ void source_close_transfers(struct source *s)
 	source_transfer_close(s, &s->memory);
 }
 
+/* What became of a VM whose hypervisor died here is another thing than what the hop failed of. */
+static void say_undone(const struct source *s, struct error **why)
+{
+	const struct hop_facts *facts = s->env.facts;
+
+	if (hv_alive(s->env.vm))
+		error_wrap(why, "the hop was undone, the VM runs on at %s", facts->source_site);
+	else
+		error_wrap(
+			why,
+			"the hop was undone; the VM's hypervisor died, the VM is down and belongs "
+			"to this host: `edgehop start %s` starts it",
+			facts->vm->name);
+}
+
 /* The stages failed with *why. Returns the exit status and leaves the text for people. */
 static int settle(struct source *s, struct error **why, const char **result)
 {
@@ -83,8 +98,7 @@ static int settle(struct source *s, struct error **why, const char **result)
 		tell_undo(s);
 		*result = "undone";
 		if (source_undo(&s->env, &more) == 0) {
-			error_wrap(why, "the hop was undone, the VM runs on at %s",
-				   s->env.facts->source_site);
+			say_undone(s, why);
 			return 1;
 		}
 		error_wrap(why, "undoing was not complete (%s), run `edgehop recover`",
@@ -98,6 +112,13 @@ static int settle(struct source *s, struct error **why, const char **result)
 		*why = NULL;
 		*result = "done";
 		return 0;
+	case RESOLVED_DOWN:
+		error_wrap(why,
+			   "VM %s is host %s's by now, but does not run there: `edgehop start %s` "
+			   "there starts it from its disk",
+			   s->env.facts->vm->name, s->env.peer->name, s->env.facts->vm->name);
+		*result = "down";
+		return 3;
 	case RESOLVED_RETAKEN:
 		error_wrap(why, "the destination refused, the VM runs on at %s",
 			   s->env.facts->source_site);
@@ -137,8 +158,18 @@ static int start(struct source *s, struct error **err)
 	s->ctl = ctl_start(s->job->facts->hop, err);
 	if (!s->ctl || hop_env_init(&s->env, s->job->facts, HOP_SOURCE, s->job->fleet, err) < 0)
 		return -1;
+	s->started_ns = clock_ns();
+	s->pacer = pacer_create(err);
+	if (!s->pacer)
+		return -1;
+	pacer_set_rate(s->pacer, s->job->rate_limit / 8);
 	s->report = report_create(s->env.facts, s->env.peer);
-	return s->report ? 0 : error_set(err, ENOMEM, "no memory for a report");
+	if (!s->report)
+		return error_set(err, ENOMEM, "no memory for a report");
+	report_set(s->report, "encrypted", json_boolean(!s->job->plain));
+	if (s->job->rate_limit)
+		report_set(s->report, "rate_limit", json_integer((json_int_t)s->job->rate_limit));
+	return 0;
 }
 
 int source_recover(const char *hop, void *arg, const char **outcome)
@@ -184,6 +215,7 @@ int source_work(void *arg)
 	source_close_transfers(&s);
 	source_end(&s, status, result, why);
 	control_destroy(s.control);
+	pacer_destroy(s.pacer);
 	ctl_stop(s.ctl);
 	hop_env_clear(&s.env);
 	report_destroy(s.report);

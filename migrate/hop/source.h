@@ -9,12 +9,23 @@
 #include "migrate/config/fleet.h"
 #include "migrate/hop/facts.h"
 
+/* What a hop does when it takes longer than it may. */
+enum hop_on_timeout {
+	HOP_ABORT,   /* it is undone */
+	HOP_FORCE,   /* the VM is paused for as long as it takes */
+	HOP_CONTINUE /* it is told, and goes on */
+};
+
 /* A hop as its source's worker runs it. */
 struct source_job {
 	struct hop_facts *facts;
 	const struct fleet *fleet;
 	const char *rsh;     /* NULL: the built-in SSH client */
 	int64_t downtime_ns; /* the pause to aim at */
+	uint64_t rate_limit; /* of all channels together, bit/s; 0: none */
+	int64_t timeout_ns;  /* from the start to the switchover; 0: none */
+	enum hop_on_timeout on_timeout;
+	bool plain; /* disks and memory go without encryption */
 };
 
 /* keeper_job.work: takes a struct source_job. Exit status 0 done, 1 undone, 3 needs recover. */

@@ -15,6 +15,7 @@
 struct transfer {
 	struct relay *relay;
 	char channel[32];
+	char path[PATH_MAX]; /* of the socket that it listened on; "": none */
 };
 
 /* What people see while the hop goes on. */
@@ -39,6 +40,10 @@ struct source {
 	bool journalled; /* there is a journal, so there may be something to undo */
 	bool decided;	 /* RELEASED is written: no abort, no undo */
 	bool ended;	 /* the end was told */
+	struct pacer *pacer;
+	int64_t started_ns;
+	bool late;   /* the time is over, and was acted on */
+	bool forced; /* the VM may be paused for as long as it takes */
 
 	/* reach */
 	int vm_lock;
@@ -52,7 +57,7 @@ struct source {
 	struct transfer memory;
 
 	/* switchover */
-	int64_t paused_ns;
+	int64_t paused_ns;	     /* 0: it runs */
 	char tunnel_path[NAME_SIZE]; /* the path that the tunnel is on now */
 };
 
@@ -66,6 +71,12 @@ source_stage source_reach, source_tunnel, source_incoming, source_disk, source_m
  * abort, or a channel was lost.
  */
 int source_tick(struct source *s, struct error **err);
+
+/* This host's end of the tunnel goes over tunnel_path, if it does not yet. */
+int source_move_tunnel(struct source *s, struct error **err);
+
+/* The VM may be paused for as long as it takes, from now on. */
+int source_force(struct source *s, struct error **err);
 
 /* One request to the destination; *answer (may be NULL) is the caller's to decref. */
 int source_call(struct source *s, json_t *request, int64_t time_ns, json_t **answer,

@@ -12,7 +12,11 @@
 #include "common/jsonl.h"
 #include "common/log.h"
 #include "migrate/control/remote.h"
+#include "migrate/hop/check.h"
+#include "migrate/hop/held.h"
 #include "migrate/hop/journal.h"
+#include "migrate/hop/open.h"
+#include "migrate/probe/probe.h"
 #include "migrate/transport/local.h"
 #include "migrate/vm/vm_store.h"
 #include "netswitch/endpoints.h"
@@ -24,16 +28,18 @@
 #define SSH_NS	    (30 * NS_PER_SEC)
 #define CALL_NS	    (30 * NS_PER_SEC)
 #define INCOMING_NS (60 * NS_PER_SEC)
+#define LOCK_NS	    (3 * NS_PER_SEC)
+#define FORCED_NS   (2000 * NS_PER_SEC)
 
 /* Who the far side is, before anything is written anywhere. */
 static int greet(struct source *s, struct remote *remote, struct error **err)
 {
-	auto_json hello =
-		json_pack("{s:s, s:s, s:i}", "do", "hello", "version", EDGEHOP_VERSION, "wire", 1);
+	auto_json hello = json_pack("{s:s, s:s, s:i}", "do", "hello", "version", EDGEHOP_VERSION,
+				    "wire", SERVE_WIRE);
 	auto_json answer = remote_call(remote, hello, clock_ns() + CALL_NS, err);
 	const char *uuid, *name;
 
-	if (!answer)
+	if (!answer || hop_check_wire(answer, s->env.peer->name, err) < 0)
 		return -1;
 	uuid = json_get_string(answer, "host-uuid", err);
 	name = json_get_string(answer, "host", err);
@@ -60,16 +66,10 @@ static int begin_on_path(struct source *s, const char *path, struct error **err)
 	return hop_env_begin_on(&s->env, path, err);
 }
 
-static void key_to_hex(const struct channel_key *key, char hex[2 * TLS_KEY_SIZE + 1])
-{
-	for (size_t i = 0; i < TLS_KEY_SIZE; i++)
-		snprintf(hex + 2 * i, 3, "%02x", key->key[i]);
-}
-
 /* Starts the far worker; the key goes through SSH's standard input. */
 static int open_far_side(struct source *s, struct remote *remote, struct error **err)
 {
-	char hex[2 * TLS_KEY_SIZE + 1];
+	char hex[CHANNEL_KEY_HEX];
 	auto_json facts = hop_facts_to_json(s->env.facts, HOP_DESTINATION, err);
 	auto_json request = NULL;
 	auto_json answer = NULL;
@@ -80,9 +80,9 @@ static int open_far_side(struct source *s, struct remote *remote, struct error *
 		return -1;
 	if (getrandom(s->key.key, TLS_KEY_SIZE, 0) != TLS_KEY_SIZE)
 		return error_errno(err, "random key");
-	key_to_hex(&s->key, hex);
-	request = json_pack("{s:s, s:O, s:s, s:I}", "do", "open", "facts", facts, "key", hex,
-			    "buffer", (json_int_t)s->buffer);
+	channel_key_to_hex(&s->key, hex);
+	request = json_pack("{s:s, s:O, s:s, s:I, s:b}", "do", "open", "facts", facts, "key", hex,
+			    "buffer", (json_int_t)s->buffer, "plain", s->job->plain);
 	explicit_bzero(hex, sizeof(hex));
 	answer = remote_call(remote, request, clock_ns() + CALL_NS, err);
 	if (!answer || json_get_int(answer, "port", 1, 65535, &port, err) < 0)
@@ -91,29 +91,13 @@ static int open_far_side(struct source *s, struct remote *remote, struct error *
 	return 0;
 }
 
-/* 2 x sum of rates x highest RTT, as the configuration has them; then measured (relay.c). */
-static size_t configured_buffer(const struct source *s)
-{
-	uint64_t rates = 0, rtt_us = 0;
-
-	for (size_t i = 0; i < s->env.peer->address_count; i++) {
-		const struct fleet_path *path =
-			fleet_path(s->env.fleet, s->env.peer->addresses[i].path);
-
-		rates += path->rate;
-		if ((uint64_t)path->rtt_ns / 1000 > rtt_us)
-			rtt_us = (uint64_t)path->rtt_ns / 1000;
-	}
-	return mptcp_buffer_for(rates, rtt_us);
-}
-
 static int connect_control(struct source *s, struct error **err)
 {
 	struct ip_addr addresses[SOURCE_ADDRESSES];
 	size_t n = source_peer_addresses(s, addresses);
 	struct channel *channel;
 
-	channel = channel_connect(addresses, n, s->port, &s->key, "control", 0,
+	channel = channel_connect(addresses, n, s->port, &s->key, "control", 0, false,
 				  clock_ns() + CALL_NS, err);
 	if (!channel)
 		return error_wrap(err, "host %s", s->env.peer->name);
@@ -138,35 +122,79 @@ static int require_running(struct source *s, struct error **err)
 	return 0;
 }
 
+/* Who is there, whether the VM has room; nothing has been touched yet, here or there. */
+static int look_at_far_side(struct source *s, struct remote *remote, struct error **err)
+{
+	return greet(s, remote, err) < 0 ||
+			       check_destination(s->env.fleet, s->env.facts, remote, err) < 0 ||
+			       begin_on_path(s, remote_path(remote), err) < 0
+		       ? -1
+		       : 0;
+}
+
+/* The worker of a hop that is just over may have it for a moment yet. */
+static int lock_vm(const char *vm, struct error **err)
+{
+	int64_t deadline = clock_ns() + LOCK_NS;
+
+	for (;;) {
+		struct error *why = NULL;
+		int lock = vm_store_lock(vm, &why);
+
+		if (lock >= 0)
+			return lock;
+		if (why->code != EBUSY || clock_ns() > deadline)
+			return error_propagate(err, why);
+		error_free(why);
+		clock_sleep_ms(50);
+	}
+}
+
+/* The VM is ours, runs, and nobody else does anything with it from now on. */
+static int take_vm(struct source *s, struct error **err)
+{
+	if (held_take_over(s->env.facts, err) < 0)
+		return -1;
+	s->vm_lock = lock_vm(s->env.facts->vm->name, err);
+	return s->vm_lock < 0 ? -1 : require_running(s, err);
+}
+
+static int open_journal(struct source *s, struct error **err)
+{
+	auto_json facts = hop_facts_to_json(s->env.facts, HOP_SOURCE, err);
+	struct error *no_mptcp = NULL;
+
+	if (!facts || journal_create(s->env.facts->hop, facts, err) < 0)
+		return -1;
+	s->journalled = true;
+	/* The limits must stand before the first connection: an address announced earlier is lost.
+	 */
+	if (endpoints_hold(s->env.facts->hop, NULL, 0, ENDPOINT_SUBFLOW, &no_mptcp) < 0) {
+		log_warn("%s; going on over TCP", error_text(no_mptcp));
+		error_free(no_mptcp);
+	}
+	return 0;
+}
+
 int source_reach(struct source *s, struct error **err)
 {
-	struct error *no_mptcp = NULL;
-	auto_json facts = NULL;
+	bool held = s->env.facts->supersedes[0] != 0;
 	struct remote *remote;
 	int result;
 
-	s->vm_lock = vm_store_lock(s->env.facts->vm->name, err);
-	if (s->vm_lock < 0 || require_running(s, err) < 0)
+	/* The worker of a held hop keeps the VM, and its tunnel, until this hop is sure to begin.
+	 */
+	if (!held && take_vm(s, err) < 0)
 		return -1;
 	remote = remote_open(s->env.peer, s->job->rsh, clock_ns() + SSH_NS, err);
 	if (!remote)
 		return -1;
-	result = greet(s, remote, err);
+	s->buffer = probe_configured_buffer(s->env.fleet, s->env.peer);
+	result = look_at_far_side(s, remote, err);
+	if (result == 0 && held)
+		result = take_vm(s, err);
 	if (result == 0)
-		result = begin_on_path(s, remote_path(remote), err);
-	if (result == 0) {
-		facts = hop_facts_to_json(s->env.facts, HOP_SOURCE, err);
-		result = facts ? journal_create(s->env.facts->hop, facts, err) : -1;
-	}
-	s->journalled = result == 0;
-	/* The limits must stand before the first connection: an address announced earlier is lost.
-	 */
-	if (result == 0 &&
-	    endpoints_hold(s->env.facts->hop, NULL, 0, ENDPOINT_SUBFLOW, &no_mptcp) < 0) {
-		log_warn("%s; going on over TCP", error_text(no_mptcp));
-		error_free(no_mptcp);
-	}
-	s->buffer = configured_buffer(s);
+		result = open_journal(s, err);
 	if (result == 0)
 		result = open_far_side(s, remote, err);
 	remote_close(remote);
@@ -176,9 +204,11 @@ int source_reach(struct source *s, struct error **err)
 int source_tunnel(struct source *s, struct error **err)
 {
 	memcpy(s->tunnel_path, s->env.facts->first_path, NAME_SIZE);
-	if (tunnel_open(&s->env.tunnel, err) < 0)
+	if (hop_has_tunnel(s->env.facts) && tunnel_open(&s->env.tunnel, err) < 0)
 		return -1;
-	return source_call(s, json_pack("{s:s}", "do", "tunnel"), CALL_NS, NULL, err);
+	if (source_call(s, json_pack("{s:s}", "do", "tunnel"), CALL_NS, NULL, err) < 0)
+		return -1;
+	return fault_point("tunnel", err);
 }
 
 int source_incoming(struct source *s, struct error **err)
@@ -195,8 +225,10 @@ int source_incoming(struct source *s, struct error **err)
 		}
 		json_array_append_new(sizes, json_integer((json_int_t)bytes));
 	}
-	return source_call(s, json_pack("{s:s, s:o}", "do", "incoming", "disks", sizes),
-			   INCOMING_NS, NULL, err);
+	if (source_call(s, json_pack("{s:s, s:o}", "do", "incoming", "disks", sizes), INCOMING_NS,
+			NULL, err) < 0)
+		return -1;
+	return fault_point("incoming", err);
 }
 
 /* Listens for the hypervisor, opens the channel, and has the far side connect its end. */
@@ -212,6 +244,7 @@ static int open_transfer(struct source *s, struct transfer *transfer, const char
 		json_decref(request);
 		return -1;
 	}
+	memcpy(transfer->path, path, strlen(path) + 1);
 	return source_call(s, request, CALL_NS, NULL, err);
 }
 
@@ -273,9 +306,32 @@ static int look_at_memory(struct source *s, struct error **err)
 	return 0;
 }
 
+/* The pause to aim at; forced, as long as QEMU and its like can be told. */
+static struct hv_memory_limits memory_limits(const struct source *s)
+{
+	return (struct hv_memory_limits){.downtime_ns =
+						 s->forced ? FORCED_NS : s->job->downtime_ns};
+}
+
+int source_force(struct source *s, struct error **err)
+{
+	struct hv_memory_limits limits;
+
+	s->forced = true;
+	report_set(s->report, "forced", json_true());
+	limits = memory_limits(s);
+	if (s->memory.relay)
+		return hv_memory_set_limits(s->env.vm, &limits, err);
+	/* Its disks would never be equal while it writes faster than the paths carry. */
+	if (!s->disks[0].relay)
+		return 0;
+	s->paused_ns = clock_ns();
+	return hv_pause(s->env.vm, err);
+}
+
 int source_memory(struct source *s, struct error **err)
 {
-	struct hv_memory_limits limits = {.downtime_ns = s->job->downtime_ns};
+	struct hv_memory_limits limits = memory_limits(s);
 	char path[PATH_MAX];
 
 	if (open_transfer(s, &s->memory, "memory", path, json_pack("{s:s}", "do", "memory"), err) <
@@ -299,6 +355,7 @@ int source_memory(struct source *s, struct error **err)
 		if (look_at_memory(s, err) < 0 || source_tick(s, err) < 0)
 			return -1;
 	}
-	s->paused_ns = clock_ns();
+	if (!s->paused_ns)
+		s->paused_ns = clock_ns();
 	return fault_point("paused", err);
 }

@@ -9,15 +9,16 @@
 #include "common/fault.h"
 #include "common/jsonl.h"
 #include "common/log.h"
+#include "migrate/hop/held.h"
 #include "migrate/hop/journal.h"
 #include "netswitch/tap.h"
 
 #define LOG_MODULE "source"
 
-/* Phases 4 to 6: from the pause to the end, with the commit protocol in between. */
+/* Phases 4 and 6: from the pause to the commit protocol's end, and the clean-up. */
 
 #define FINISH_NS  (30 * NS_PER_SEC)
-#define PREPARE_NS (60 * NS_PER_SEC)
+#define PREPARE_NS (3600 * NS_PER_SEC) /* silence and the operator end it sooner */
 #define RELEASE_NS (15 * NS_PER_SEC)
 #define CLOSE_NS   (15 * NS_PER_SEC)
 #define FRESH_NS   (3 * NS_PER_SEC)
@@ -52,12 +53,10 @@ static void choose_tunnel_path(struct source *s)
 	memcpy(s->tunnel_path, best, strlen(best) + 1);
 }
 
-static int move_tunnel(struct source *s, struct error **err)
+int source_move_tunnel(struct source *s, struct error **err)
 {
 	const struct ip_addr *own, *far;
 
-	if (strcmp(s->tunnel_path, s->env.facts->first_path) == 0)
-		return 0;
 	if (hop_env_ends(&s->env, s->tunnel_path, &own, &far, err) < 0)
 		return -1;
 	return tunnel_move(&s->env.tunnel, own, far, err);
@@ -68,7 +67,7 @@ static int finish_mirrors(struct source *s, struct error **err)
 	for (size_t i = 0; i < s->env.facts->vm->disk_count; i++)
 		if (hv_mirror_finish(s->env.vm, i, clock_ns() + FINISH_NS, err) < 0)
 			return error_wrap(err, "disk %s", s->env.facts->vm->disks[i].name);
-	return 0;
+	return fault_point("mirrored", err);
 }
 
 /* The VM is paused here and its disks are equal: sends the rest, until the far side has it all. */
@@ -89,24 +88,46 @@ static int prepare(struct source *s, struct error **err)
 static int give_away(struct source *s, struct error **err)
 {
 	struct owner owner = hop_owner_accepted(s->env.facts);
+	enum hop_state state;
 
-	if (owner_write(s->env.facts->vm->name, &owner, err) < 0)
+	if (owner_write(s->env.facts->vm->name, &owner, err) < 0 ||
+	    fault_point("owner-written", err) < 0)
 		return -1;
-	if (journal_advance(s->env.facts->hop, HOP_RELEASED, err) < 0)
+	if (journal_advance(s->env.facts->hop, HOP_RELEASED, err) < 0) {
+		/* Written, but perhaps not synced: it counts, as a recovery would find it. */
+		s->decided = journal_read(s->env.facts->hop, &state, NULL, NULL) < 0 ||
+			     state == HOP_RELEASED;
 		return -1;
+	}
 	s->decided = true;
+	ctl_forget_abort(s->ctl); /* what was wanted before can't be had any more */
 	return fault_point("released", err);
 }
 
-/* The old address leads into the tunnel while RELEASED is still on its way. */
+static bool tunnel_has_to_move(const struct source *s)
+{
+	return hop_has_tunnel(s->env.facts) &&
+	       strcmp(s->tunnel_path, s->env.facts->first_path) != 0;
+}
+
+/* Nothing reaches the VM here any more, except by the tunnel of the hop that this one ends. */
+static int idle_taps(struct source *s, struct error **err)
+{
+	if (s->env.facts->supersedes[0])
+		return 0;
+	for (size_t i = 0; i < s->env.leg_count; i++)
+		if (tap_place_idle(s->env.legs[i].old_tap, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* The old addresses lead into the tunnel while RELEASED is still on its way. */
 static void redirect(struct source *s)
 {
-	const struct vm_site *site = hop_old_site(s->env.facts);
 	auto_error why = NULL;
 
-	if (tap_place_idle(s->env.old_tap, &why) < 0 || move_tunnel(s, &why) < 0 ||
-	    tunnel_redirect(&s->env.tunnel, s->env.self->bridge, site->addresses,
-			    site->address_count, &why) < 0)
+	if (idle_taps(s, &why) < 0 || (tunnel_has_to_move(s) && source_move_tunnel(s, &why) < 0) ||
+	    hop_env_redirect(&s->env, &why) < 0)
 		log_error("the old address is not redirected: %s", error_text(why));
 }
 
@@ -135,47 +156,22 @@ int source_switchover(struct source *s, struct error **err)
 	if (result < 0)
 		return -1;
 	redirect(s);
-	if (source_await(s, RELEASE_NS, NULL, err) < 0)
+	if (fault_point("redirected", err) < 0 || source_await(s, RELEASE_NS, NULL, err) < 0)
 		return -1;
 	note_times(s);
 	source_close_transfers(s);
 	if (journal_advance(s->env.facts->hop, HOP_GONE, err) < 0 ||
 	    fault_point("accepted-seen", err) < 0)
 		return -1;
-	return hv_kill(s->env.vm, err);
-}
-
-/* The tunnel is kept for connections that did not join. The hop is over for people; we stay. */
-static void report_held(struct source *s, const json_t *event)
-{
-	report_set(s->report, "vnic", json_incref(json_object_get(event, "vnic")));
-	source_end(s, 0, "held", NULL);
-}
-
-int source_vnic(struct source *s, struct error **err)
-{
-	for (;;) {
-		auto_json event = NULL;
-		const char *name;
-
-		if (source_await(s, INT64_MAX / 4, &event, err) < 0)
-			return -1;
-		name = json_get_string(event, "event", err);
-		if (!name)
-			return -1;
-		if (strcmp(name, "held") == 0)
-			report_held(s, event);
-		if (strcmp(name, "switched") == 0) {
-			report_set(s->report, "vnic", json_incref(json_object_get(event, "vnic")));
-			return 0;
-		}
-	}
+	return hv_kill(s->env.vm, err) < 0 ? -1 : held_supersede(&s->env, err);
 }
 
 int source_cleanup(struct source *s, struct error **err)
 {
 	auto_error why = NULL;
 
+	if (fault_point("cleanup", err) < 0)
+		return -1;
 	/* The far side finishes by itself, too. */
 	if (source_call(s, json_pack("{s:s}", "do", "close"), CLOSE_NS, NULL, &why) < 0)
 		log_warn("%s", error_text(why));

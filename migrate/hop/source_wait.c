@@ -2,12 +2,16 @@
 #include "migrate/hop/source_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/log.h"
+
+#define LOG_MODULE "source"
 
 /* What all stages of the source share: progress, requests, channels. */
 
@@ -62,6 +66,11 @@ static void show(struct source *s)
 	if (p->expected_downtime_ns)
 		json_object_set_new(snapshot, "expected_downtime_ms",
 				    json_integer(p->expected_downtime_ns / NS_PER_MS));
+	if (pacer_rate(s->pacer))
+		json_object_set_new(snapshot, "rate_limit",
+				    json_integer(8 * (json_int_t)pacer_rate(s->pacer)));
+	if (s->forced)
+		json_object_set_new(snapshot, "message", json_string("forced: the VM may pause"));
 	ctl_publish(s->ctl, snapshot);
 }
 
@@ -71,14 +80,54 @@ static int check_relay(struct relay *relay, struct error **err)
 	return relay && relay_poll(relay, err) == RELAY_FAILED ? -1 : 0;
 }
 
+/* What the operator wants of a hop that runs. */
+static int heed_operator(struct source *s, struct error **err)
+{
+	uint64_t rate;
+
+	if (ctl_limit_wanted(s->ctl, &rate)) {
+		log_info("rate limit: %" PRIu64 " bit/s (0: none)", rate);
+		pacer_set_rate(s->pacer, rate / 8);
+		report_set(s->report, "rate_limit", json_integer((json_int_t)rate));
+	}
+	if (ctl_abort_wanted(s->ctl))
+		return error_set(err, ECANCELED, "aborted by the operator");
+	return 0;
+}
+
+/* The hop has taken longer than it may. */
+static int act_on_timeout(struct source *s, struct error **err)
+{
+	double seconds = (double)s->job->timeout_ns / 1e9;
+
+	s->late = true;
+	report_set(s->report, "timed_out", json_true());
+	switch (s->job->on_timeout) {
+	case HOP_FORCE:
+		log_warn("not done after %.0f s: forced from now on", seconds);
+		return source_force(s, err);
+	case HOP_CONTINUE:
+		log_warn("not done after %.0f s: it goes on", seconds);
+		return 0;
+	default:
+		return error_set(err, ETIMEDOUT, "it was not done after the %.0f s of --timeout",
+				 seconds);
+	}
+}
+
 int source_tick(struct source *s, struct error **err)
 {
-	if (clock_ns() >= s->progress.next_ns)
+	int64_t now = clock_ns();
+
+	if (now >= s->progress.next_ns)
 		show(s);
 	if (s->decided)
 		return 0;
-	if (ctl_abort_wanted(s->ctl))
-		return error_set(err, ECANCELED, "aborted by the operator");
+	if (heed_operator(s, err) < 0)
+		return -1;
+	if (s->job->timeout_ns && !s->late && now - s->started_ns > s->job->timeout_ns &&
+	    act_on_timeout(s, err) < 0)
+		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(s->disks); i++)
 		if (check_relay(s->disks[i].relay, err) < 0)
 			return -1;
@@ -155,7 +204,7 @@ int source_transfer_open(struct source *s, struct transfer *transfer, const char
 	size_t n = source_peer_addresses(s, addresses);
 	struct channel *c;
 
-	c = channel_connect(addresses, n, s->port, &s->key, channel, s->buffer,
+	c = channel_connect(addresses, n, s->port, &s->key, channel, s->buffer, s->job->plain,
 			    clock_ns() + CONNECT_NS, err);
 	if (!c) {
 		close(listen_fd);
@@ -163,7 +212,10 @@ int source_transfer_open(struct source *s, struct transfer *transfer, const char
 	}
 	snprintf(transfer->channel, sizeof(transfer->channel), "%s", channel);
 	transfer->relay = relay_start_on_accept(c, listen_fd, SILENCE_MS, err);
-	return transfer->relay ? 0 : -1;
+	if (!transfer->relay)
+		return -1;
+	relay_set_pacer(transfer->relay, s->pacer);
+	return 0;
 }
 
 void source_transfer_close(struct source *s, struct transfer *transfer)
@@ -176,4 +228,7 @@ void source_transfer_close(struct source *s, struct transfer *transfer)
 	report_channel(s->report, transfer->channel, &stats);
 	relay_destroy(transfer->relay);
 	transfer->relay = NULL;
+	if (*transfer->path)
+		unlink(transfer->path);
+	transfer->path[0] = '\0';
 }

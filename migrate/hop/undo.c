@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "migrate/hop/journal.h"
 #include "migrate/vm/vm_store.h"
@@ -35,25 +36,18 @@ static int tunnel(const struct hop_env *env, struct error **err)
 	return tunnel_close(&env->tunnel, err);
 }
 
-/* An ownership that was written away just before RELEASED could be: it was never told. */
+/* One that can't be read is no reason to leave the VM paused, but the hop is not undone then. */
 static int ownership(const struct hop_env *env, struct error **err)
 {
-	struct owner owner, retaken = hop_owner_retaken(env->facts);
+	struct owner owner;
 
-	if (owner_read(env->facts->vm->name, &owner, err) < 0)
-		return -1;
-	if (strcmp(owner.host, env->facts->source_uuid) == 0)
-		return 0;
-	return owner_write(env->facts->vm->name, &retaken, err);
+	return owner_read(env->facts->vm->name, &owner, err);
 }
 
 /* The VM's old address leads to the VM's tap again, not into the tunnel. */
 static int redirect(const struct hop_env *env, struct error **err)
 {
-	const struct vm_site *site = hop_old_site(env->facts);
-
-	return tunnel_redirect_undo(&env->tunnel, env->self->bridge, site->addresses,
-				    site->address_count, err);
+	return hop_env_redirect_undo(env, err);
 }
 
 static int revive(const struct hop_env *env, struct error **err)
@@ -66,28 +60,47 @@ static int revive(const struct hop_env *env, struct error **err)
 	return hv_revive(env->vm, err);
 }
 
-/* The switches of the site learn again where the VM is. */
+static int place_leg(const struct hop_leg *leg, struct error **err)
+{
+	if (tap_place_active(leg->old_tap, leg->bridge, err) < 0)
+		return -1;
+	for (size_t i = 0; i < leg->leg->old_count; i++)
+		if (garp_send(leg->bridge, &leg->leg->old[i].address, leg->old_mac, err) < 0)
+			return -1;
+	return 0;
+}
+
+/*
+ * The switches of the site learn again where the VM is. The taps of a VM that was on its way home
+ * are in the tunnel of the hop before, which nobody has touched.
+ */
 static int placed_at_home(const struct hop_env *env, struct error **err)
 {
-	const struct vm_site *site = hop_old_site(env->facts);
-	const struct vm_nic *nic = &env->facts->vm->nics[hop_old_nic(env->facts)];
-
-	if (!hv_alive(env->vm))
+	if (!hv_alive(env->vm) || env->facts->supersedes[0])
 		return 0;
-	if (tap_place_active(env->old_tap, env->self->bridge, err) < 0)
-		return -1;
-	for (size_t i = 0; i < site->address_count; i++)
-		if (garp_send(env->self->bridge, &site->addresses[i].address, nic->mac, err) < 0)
-			return -1;
+	for (size_t i = 0; i < env->leg_count; i++)
+		if (place_leg(&env->legs[i], err) < 0)
+			return error_wrap(err, "network %s", env->legs[i].leg->network);
 	return 0;
 }
 
 static int guest_detach(const struct hop_env *env, struct error **err)
 {
-	const struct vm_site *site = hop_old_site(env->facts);
+	return hop_env_detach(env, err);
+}
 
-	return tunnel_guest_detach(&env->tunnel, env->old_tap, site->addresses, site->address_count,
-				   err);
+bool source_has_vm_again(const struct hop_env *env)
+{
+	struct owner owner;
+
+	return owner_read(env->facts->vm->name, &owner, NULL) == 0 &&
+	       strcmp(owner.host, env->facts->source_uuid) == 0 &&
+	       owner.epoch > hop_owner_accepted(env->facts).epoch;
+}
+
+static int kill_left_behind(const struct hop_env *env, struct error **err)
+{
+	return source_has_vm_again(env) ? 0 : hv_kill(env->vm, err);
 }
 
 static int kill_incoming(const struct hop_env *env, struct error **err)
@@ -112,7 +125,7 @@ static const struct step undo_at_destination[] = {
 };
 
 static const struct step finish_at_source[] = {
-	{"VM left behind", kill_incoming},
+	{"VM left behind", kill_left_behind},
 	{"old address", redirect},
 	{"tunnel", tunnel},
 	{"endpoints", endpoints},
@@ -124,6 +137,8 @@ static int take_all(const struct hop_env *env, const struct step *steps, size_t 
 {
 	struct error *first = NULL;
 
+	if (fault_point("undo", err) < 0)
+		return -1;
 	for (size_t i = 0; i < n; i++) {
 		struct error *why = NULL;
 
@@ -139,8 +154,24 @@ static int take_all(const struct hop_env *env, const struct step *steps, size_t 
 	return first ? error_propagate(err, first) : 0;
 }
 
+/*
+ * Takes back an ownership that was written away, but never told. If it can't be taken back, nothing
+ * may run here, or the VM could be given to the destination by a recovery while it does.
+ */
+static int take_ownership_back(const struct hop_env *env, struct error **err)
+{
+	struct owner owner, retaken = hop_owner_retaken(env->facts);
+
+	if (owner_read(env->facts->vm->name, &owner, NULL) < 0 ||
+	    strcmp(owner.host, env->facts->source_uuid) == 0)
+		return 0;
+	return owner_write(env->facts->vm->name, &retaken, err);
+}
+
 int source_undo(const struct hop_env *env, struct error **err)
 {
+	if (take_ownership_back(env, err) < 0)
+		return error_wrap(err, "ownership");
 	if (take_all(env, undo_at_source, ARRAY_SIZE(undo_at_source), err) < 0)
 		return -1;
 	return journal_advance(env->facts->hop, HOP_UNDONE, err) < 0 ? -1 : 0;
@@ -149,7 +180,8 @@ int source_undo(const struct hop_env *env, struct error **err)
 int destination_undo(const struct hop_env *env, struct error **err)
 {
 	/* First the promise that the VM will not run here, then everything else. */
-	if (journal_advance(env->facts->hop, HOP_REFUSED, err) < 0)
+	if (journal_advance(env->facts->hop, HOP_REFUSED, err) < 0 ||
+	    fault_point("refused", err) < 0)
 		return -1;
 	if (take_all(env, undo_at_destination, ARRAY_SIZE(undo_at_destination), err) < 0)
 		return -1;

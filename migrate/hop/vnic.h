@@ -10,10 +10,14 @@
 #include "migrate/hop/env.h"
 
 /*
- * The vNIC switch (paper 1, phase 5), driven by the destination once the VM runs there: the guest
- * agent is told to announce the new address, asked until every connection has joined, and told to
- * retire the old one. Nothing is killed: past the time to join the state is HELD, the asking goes
- * on, and so does the tunnel. Repeating it from the beginning does no harm.
+ * The vNIC switch (paper 1, phase 5), driven by the destination once the VM runs there: for each
+ * leg of the hop that goes over to another vNIC the guest agent is told to announce the new
+ * address, asked until every connection has joined, and told to retire the old one. Nothing is
+ * killed: past the time to join the state is HELD, the asking goes on, and so does the tunnel.
+ * Repeating it from the beginning does no harm.
+ *
+ * A VM without an agent gets no orders: HELD from the first step on, or DONE where no address of
+ * it is in the tunnel.
  */
 enum vnic_state {
 	VNIC_ANNOUNCING, /* the agent has not answered yet */
@@ -34,7 +38,16 @@ void vnic_free(struct vnic_switch *vnic); /* takes NULL */
  */
 int vnic_step(struct vnic_switch *vnic, enum vnic_state *state, struct error **err);
 
-/* For the report: connections, joined, plain, waiting, held, why. The caller's to decref. */
+/*
+ * The operator gives the old addresses up: the next step retires the old vNICs, whatever still
+ * needs them, and is DONE also when no agent answers. The report names what was broken.
+ */
+void vnic_release(struct vnic_switch *vnic);
+
+/*
+ * For the report: connections, joined, plain, waiting, held, why, of all legs together; `networks`
+ * has what each got. The caller's to decref.
+ */
 json_t *vnic_report(const struct vnic_switch *vnic);
 
 #endif

@@ -10,6 +10,7 @@
  */
 struct hypervisor_ops {
 	const char *name; /* as in the definition's `hypervisor` */
+	struct hv_capabilities *(*capabilities)(enum vm_accel accel, struct error **err);
 	struct hv_vm *(*open)(const struct vm_def *def, struct error **err);
 	void (*close)(struct hv_vm *vm);
 	int (*start)(struct hv_vm *vm, struct error **err);
@@ -41,6 +42,8 @@ struct hypervisor_ops {
 	int (*memory_continue)(struct hv_vm *vm, struct error **err);
 	int (*memory_wait_sent)(struct hv_vm *vm, int64_t deadline_ns, struct error **err);
 	int (*memory_cancel)(struct hv_vm *vm, struct error **err);
+	int (*survey)(struct hv_vm *vm, int64_t time_ns, struct hv_survey *survey,
+		      struct error **err);
 };
 
 /* Every driver's handle begins with this. */

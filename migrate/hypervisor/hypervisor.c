@@ -35,6 +35,32 @@ const char *hv_memory_phase_name(enum hv_memory_phase phase)
 	return phase_names[phase];
 }
 
+struct hv_capabilities *hv_capabilities(const char *hypervisor, enum vm_accel accel,
+					struct error **err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
+		if (strcmp(drivers[i]->name, hypervisor) == 0 && drivers[i]->capabilities)
+			return drivers[i]->capabilities(accel, err);
+	error_set(err, ENOTSUP, "hypervisor: found \"%.32s\", expected qemu", hypervisor);
+	return NULL;
+}
+
+static void free_list(char **list)
+{
+	for (size_t i = 0; list && list[i]; i++)
+		free(list[i]);
+	free(list);
+}
+
+void hv_capabilities_free(struct hv_capabilities *capabilities)
+{
+	if (!capabilities)
+		return;
+	free_list(capabilities->machines);
+	free_list(capabilities->cpus);
+	free(capabilities);
+}
+
 struct hv_vm *hv_open(const struct vm_def *def, struct error **err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
@@ -99,3 +125,4 @@ DISPATCH1(memory_wait_paused, int64_t, deadline_ns)
 DISPATCH(memory_continue)
 DISPATCH1(memory_wait_sent, int64_t, deadline_ns)
 DISPATCH(memory_cancel)
+DISPATCH2(survey, int64_t, time_ns, struct hv_survey *, survey)

@@ -75,6 +75,57 @@ int hv_resume(struct hv_vm *vm, struct error **err);
  */
 int hv_revive(struct hv_vm *vm, struct error **err);
 
+/* ---- Before a hop ---- */
+
+/*
+ * What a hop of a running VM would have to move. Bytes of memory are estimates from a sample of
+ * pages; all else is exact. dirty[]: how much memory was written to at least once within that
+ * time, as far as its content changed.
+ */
+#define HV_DIRTY_POINTS 5
+
+struct hv_dirty {
+	int64_t within_ns;
+	uint64_t bytes;
+};
+
+struct hv_survey {
+	uint64_t memory;  /* bytes in all */
+	uint64_t nonzero; /* of these, with other content than zeroes */
+	uint64_t sampled; /* pages that were looked at */
+	uint64_t page;	  /* their size, bytes */
+	size_t dirty_count;
+	struct hv_dirty dirty[HV_DIRTY_POINTS]; /* by growing time */
+	size_t disk_count;
+	struct {
+		uint64_t size, allocated; /* bytes; allocated: what is no hole */
+		uint64_t write_rate;	  /* bytes/s that the guest wrote */
+	} disks[VM_DISKS_MOST];
+};
+
+/*
+ * Looks at the VM for time_ns, from outside: the guest is neither paused nor slowed, and the
+ * hypervisor's ear is held for some milliseconds at the beginning and at the end only.
+ * Costs time and memory linear in the sample (at most 16,384 pages, so 64 MiB are read a look),
+ * whatever the VM's size.
+ */
+int hv_survey(struct hv_vm *vm, int64_t time_ns, struct hv_survey *survey, struct error **err);
+
+/* What this host's hypervisor can do; needs no VM. The lists are NULL-terminated. */
+struct hv_capabilities {
+	char version[32];
+	char **machines; /* also their aliases */
+	char **cpus;	 /* models that the host can give to guests in full, under this accel */
+};
+
+/*
+ * Asks a hypervisor that is started for it with nothing in it and ended again; some 50 ms. Fails
+ * where the hypervisor is not there or accel does not work, with its own words.
+ */
+struct hv_capabilities *hv_capabilities(const char *hypervisor, enum vm_accel accel,
+					struct error **err);
+void hv_capabilities_free(struct hv_capabilities *capabilities); /* takes NULL */
+
 /* ---- Disks ---- */
 
 /* Destination: all disks can be written through the Unix socket (NBD, export = disk's name). */

@@ -3,6 +3,7 @@
 #define MIGRATE_HYPERVISOR_QEMU_H
 
 #include <jansson.h>
+#include <sys/types.h>
 
 #include "migrate/hypervisor/driver.h"
 
@@ -14,6 +15,8 @@
  *     qemu_disk.c     exports and mirrors
  *     qemu_memory.c   memory and devices
  *     qemu_revive.c   back from an interrupted hop
+ *     qemu_survey.c   what a hop would have to move
+ *     qemu_capabilities.c  what this host's QEMU can do
  */
 
 /*
@@ -65,6 +68,7 @@ int qemu_start_incoming(struct hv_vm *vm, struct error **err);
 int qemu_shut_down(struct hv_vm *vm, int64_t deadline_ns, struct error **err);
 int qemu_kill(struct hv_vm *vm, struct error **err);
 bool qemu_alive(struct hv_vm *vm);
+pid_t qemu_pid(const struct hv_vm *vm); /* 0: it does not run */
 
 /* QEMU's last words, from its log, for an error; "" when there are none. */
 void qemu_last_words(const struct hv_vm *vm, char *buf, size_t size);
@@ -90,6 +94,13 @@ int qemu_memory_wait_paused(struct hv_vm *vm, int64_t deadline_ns, struct error 
 int qemu_memory_continue(struct hv_vm *vm, struct error **err);
 int qemu_memory_wait_sent(struct hv_vm *vm, int64_t deadline_ns, struct error **err);
 int qemu_memory_cancel(struct hv_vm *vm, struct error **err);
+
+/* qemu_survey.c, qemu_capabilities.c */
+int qemu_survey(struct hv_vm *vm, int64_t time_ns, struct hv_survey *survey, struct error **err);
+struct hv_capabilities *qemu_capabilities(enum vm_accel accel, struct error **err);
+
+/* qemu_args.c: which program QEMU is on this host; borrowed. */
+const char *qemu_program(void);
 
 /* qemu_revive.c */
 int qemu_revive(struct hv_vm *vm, struct error **err);

@@ -33,6 +33,7 @@
 #include "common/clock.h"
 #define LOG_MODULE "qemu"
 #include "common/log.h"
+#include "migrate/hypervisor/hugepages.h"
 #include "migrate/vm/vm_store.h"
 
 #define START_LIMIT_NS	(60 * NS_PER_SEC)
@@ -59,6 +60,11 @@ static pid_t locked_pid(const struct hv_vm *vm)
 		return 0;
 	pid = strtol(text, NULL, 10);
 	return pid > 1 && pid <= PID_MOST ? (pid_t)pid : 0;
+}
+
+pid_t qemu_pid(const struct hv_vm *vm)
+{
+	return locked_pid(vm);
 }
 
 bool qemu_alive(struct hv_vm *vm)
@@ -221,7 +227,7 @@ static int start(struct hv_vm *vm, bool incoming, struct error **err)
 
 	if (qemu_alive(vm))
 		return error_set(err, EEXIST, "it runs here already");
-	if (vm_store_make_run(vm->def->name, err) < 0)
+	if (hugepages_check(vm->def, err) < 0 || vm_store_make_run(vm->def->name, err) < 0)
 		return -1;
 	argv = qemu_args(vm->def, incoming, err);
 	if (!argv)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -21,6 +22,41 @@ void channel_destroy(struct channel *channel)
 	if (channel->fd >= 0)
 		close(channel->fd);
 	free(channel);
+}
+
+static ssize_t plain_moved(struct channel *channel, ssize_t n, short wants, const char *what,
+			   struct error **err)
+{
+	if (n > 0)
+		return n;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		channel->plain_wants = wants;
+		return 0;
+	}
+	if (n == 0)
+		return error_set(err, ECONNRESET, "%s: the connection ended", what);
+	return error_errno(err, "%s", what);
+}
+
+ssize_t channel_read(struct channel *channel, void *data, size_t size, struct error **err)
+{
+	if (!channel->plain)
+		return tls_read(channel->tls, data, size, err);
+	return plain_moved(channel, recv(channel->fd, data, size, MSG_DONTWAIT), POLLIN, "read",
+			   err);
+}
+
+ssize_t channel_write(struct channel *channel, const void *data, size_t size, struct error **err)
+{
+	if (!channel->plain)
+		return tls_write(channel->tls, data, size, err);
+	return plain_moved(channel, send(channel->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL),
+			   POLLOUT, "write", err);
+}
+
+short channel_wants(const struct channel *channel)
+{
+	return channel->plain ? channel->plain_wants : tls_wants(channel->tls);
 }
 
 /*
@@ -55,8 +91,10 @@ int opening_step(struct opening *o, struct error **err)
 void opening_prepare_hello(struct opening *o, const struct channel_key *key, const char *name,
 			   uint32_t generation)
 {
-	struct hello hello = {
-		.version = HELLO_VERSION, .compatible = HELLO_COMPATIBLE, .generation = generation};
+	struct hello hello = {.version = HELLO_VERSION,
+			      .compatible = HELLO_COMPATIBLE,
+			      .features = o->features,
+			      .generation = generation};
 	struct frame frame = {.type = FRAME_HELLO, .length = HELLO_SIZE};
 
 	snprintf(hello.hop, sizeof(hello.hop), "%s", key->hop);
@@ -65,7 +103,7 @@ void opening_prepare_hello(struct opening *o, const struct channel_key *key, con
 	hello_encode(&hello, o->out + FRAME_HEADER_SIZE);
 }
 
-int opening_check_hello(const struct opening *o, const struct channel_key *key, struct hello *hello,
+int opening_check_hello(struct opening *o, const struct channel_key *key, struct hello *hello,
 			struct error **err)
 {
 	struct frame frame;
@@ -79,6 +117,9 @@ int opening_check_hello(const struct opening *o, const struct channel_key *key, 
 		return -1;
 	if (strcmp(hello->hop, key->hop) != 0)
 		return error_set(err, EPROTO, "hello: it is of another hop");
+	o->channel->plain = (hello->features & o->features & HELLO_PLAIN) != 0;
+	if (!o->channel->plain)
+		tls_read_ahead(o->channel->tls);
 	return 0;
 }
 
@@ -99,11 +140,12 @@ static int open_until(struct opening *o, int64_t deadline_ns, struct error **err
 	}
 }
 
-static struct channel *connect_one(const struct ip_addr *address, uint16_t port,
-				   const struct channel_key *key, const char *name, size_t buffer,
-				   int64_t deadline_ns, struct error **err)
+static struct channel *connect_one(const struct ip_addr *from, const struct ip_addr *address,
+				   uint16_t port, const struct channel_key *key, const char *name,
+				   size_t buffer, bool plain, int64_t deadline_ns,
+				   struct error **err)
 {
-	struct opening o = {0};
+	struct opening o = {.features = plain ? HELLO_PLAIN : 0};
 	struct channel *channel = calloc(1, sizeof(*channel));
 	struct hello hello;
 
@@ -113,7 +155,7 @@ static struct channel *connect_one(const struct ip_addr *address, uint16_t port,
 	}
 	snprintf(channel->name, sizeof(channel->name), "%s", name);
 	o.channel = channel;
-	channel->fd = mptcp_connect(address, port, buffer, deadline_ns, err);
+	channel->fd = mptcp_connect(from, address, port, buffer, deadline_ns, err);
 	if (channel->fd < 0)
 		goto failed;
 	channel->tls = tls_create(channel->fd, TLS_CLIENT, key->hop, key->key, err);
@@ -130,7 +172,7 @@ failed:
 
 struct channel *channel_connect(const struct ip_addr *addresses, size_t n, uint16_t port,
 				const struct channel_key *key, const char *name, size_t buffer,
-				int64_t deadline_ns, struct error **err)
+				bool plain, int64_t deadline_ns, struct error **err)
 {
 	struct error *last = NULL;
 
@@ -141,7 +183,8 @@ struct channel *channel_connect(const struct ip_addr *addresses, size_t n, uint1
 
 		error_free(last);
 		last = NULL;
-		channel = connect_one(&addresses[i], port, key, name, buffer, share, &last);
+		channel = connect_one(NULL, &addresses[i], port, key, name, buffer, plain, share,
+				      &last);
 		if (channel)
 			return channel;
 	}
@@ -150,4 +193,35 @@ struct channel *channel_connect(const struct ip_addr *addresses, size_t n, uint1
 	error_wrap(&last, "channel %s", name);
 	error_propagate(err, last);
 	return NULL;
+}
+
+struct channel *channel_connect_from(const struct ip_addr *from, const struct ip_addr *to,
+				     uint16_t port, const struct channel_key *key, const char *name,
+				     size_t buffer, int64_t deadline_ns, struct error **err)
+{
+	struct channel *channel =
+		connect_one(from, to, port, key, name, buffer, false, deadline_ns, err);
+
+	if (!channel)
+		error_wrap(err, "channel %s", name);
+	return channel;
+}
+
+void channel_key_to_hex(const struct channel_key *key, char hex[CHANNEL_KEY_HEX])
+{
+	for (size_t i = 0; i < TLS_KEY_SIZE; i++)
+		snprintf(hex + 2 * i, 3, "%02x", key->key[i]);
+}
+
+int channel_key_from_hex(const char *hex, struct channel_key *key, struct error **err)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	if (strlen(hex) != 2 * TLS_KEY_SIZE || strspn(hex, digits) != 2 * TLS_KEY_SIZE)
+		return error_set(err, EPROTO, "field key: expected %d hexadecimal digits",
+				 2 * TLS_KEY_SIZE);
+	for (size_t i = 0; i < TLS_KEY_SIZE; i++)
+		key->key[i] = (uint8_t)((strchr(digits, hex[2 * i]) - digits) << 4 |
+					(strchr(digits, hex[2 * i + 1]) - digits));
+	return 0;
 }

@@ -9,6 +9,7 @@
 struct opening {
 	struct channel *channel;
 	bool shaken;
+	uint32_t features; /* what this side names in its HELLO */
 	size_t out_done, in_done;
 	uint8_t out[FRAME_HEADER_SIZE + HELLO_SIZE];
 	uint8_t in[FRAME_HEADER_SIZE + HELLO_SIZE];
@@ -20,7 +21,8 @@ int opening_step(struct opening *o, struct error **err);
 
 void opening_prepare_hello(struct opening *o, const struct channel_key *key, const char *name,
 			   uint32_t generation);
-int opening_check_hello(const struct opening *o, const struct channel_key *key, struct hello *hello,
+/* Settles what both sides agree on, too. */
+int opening_check_hello(struct opening *o, const struct channel_key *key, struct hello *hello,
 			struct error **err);
 
 #endif

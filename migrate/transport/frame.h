@@ -45,15 +45,22 @@ int frame_decode(const uint8_t header[FRAME_HEADER_SIZE], struct frame *frame, s
  * HELLO's payload. Two programs speak when neither's version is below the other's compatible one.
  * generation: grows with each connection of a channel, so that bytes of an older one are known.
  */
-#define HELLO_MAGIC	 "edgehop\n"
-#define HELLO_VERSION	 1
+#define HELLO_MAGIC "edgehop\n"
+#ifndef HELLO_VERSION /* else it is a test's */
+#define HELLO_VERSION 1
+#endif
+#ifndef HELLO_COMPATIBLE
 #define HELLO_COMPATIBLE 1
-#define HELLO_SIZE	 92
-#define HELLO_NAME_SIZE	 32
+#endif
+#define HELLO_SIZE	92
+#define HELLO_NAME_SIZE 32
+
+/* A feature that both sides name is used. PLAIN: after the HELLOs nothing is encrypted. */
+#define HELLO_PLAIN 1u
 
 struct hello {
 	uint16_t version, compatible;
-	uint32_t features; /* none yet */
+	uint32_t features;
 	uint32_t generation;
 	char hop[40]; /* UUID */
 	char channel[HELLO_NAME_SIZE];

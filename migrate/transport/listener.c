@@ -15,7 +15,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "migrate/transport/channel_internal.h"
-#include "migrate/transport/mptcp.h"
 
 #define LOG_MODULE "listener"
 
@@ -27,18 +26,22 @@
  * and said a proper HELLO becomes a channel and goes to `open`, which is shared with the takers
  * under `lock`. A stranger can only fill a slot: for OPENING_TIME, or until a later one needs it.
  */
-#define OPENINGS     64
-#define OPEN_MOST    32
-#define OPENING_TIME (10 * NS_PER_SEC)
+#define OPENINGS	64
+#define OPEN_MOST	32
+#define STRANGERS_TOLD	8
+#define STRANGERS_EVERY 1000
+#define OPENING_TIME	(10 * NS_PER_SEC)
 
 struct listener {
 	int fd;
 	int wake; /* eventfd: stop */
 	pthread_t thread;
 	struct channel_key key;
+	bool plain; /* offered to whoever wants it */
 
 	struct opening *openings[OPENINGS];
 	size_t n_openings;
+	unsigned strangers; /* that were sent away */
 
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t arrived;
@@ -77,6 +80,7 @@ static void accept_one(struct listener *l)
 		return;
 	}
 	o->deadline_ns = clock_ns() + OPENING_TIME;
+	o->features = l->plain ? HELLO_PLAIN : 0;
 	opening_prepare_hello(o, &l->key, "", 0);
 	if (l->n_openings == OPENINGS)
 		opening_drop(l, 0);
@@ -103,6 +107,16 @@ static void offer(struct listener *l, struct opening *o)
 	pthread_mutex_unlock(&l->lock);
 }
 
+/* The first ones in full; a flood must not fill the log. */
+static void note_stranger(struct listener *l, const char *why)
+{
+	l->strangers++;
+	if (l->strangers <= STRANGERS_TOLD)
+		log_info("a stranger's connection was closed: %s", why);
+	else if (l->strangers % STRANGERS_EVERY == 0)
+		log_info("%u strangers' connections were closed so far", l->strangers);
+}
+
 static void move_on(struct listener *l, size_t i)
 {
 	struct opening *o = l->openings[i];
@@ -114,7 +128,7 @@ static void move_on(struct listener *l, size_t i)
 	if (step > 0)
 		offer(l, o);
 	else
-		log_info("a stranger's connection was closed: %s", why ? why->message : "too slow");
+		note_stranger(l, why ? why->message : "too slow");
 	opening_drop(l, i);
 }
 
@@ -145,21 +159,21 @@ static void *listener_main(void *arg)
 	}
 }
 
-struct listener *listener_start(uint16_t *port, const struct channel_key *key, size_t buffer,
+struct listener *listener_start(int listen_fd, const struct channel_key *key, bool plain,
 				struct error **err)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 	pthread_condattr_t monotonic;
 
 	if (!l) {
+		close(listen_fd);
 		error_set(err, ENOMEM, "no memory for a listener");
 		return NULL;
 	}
 	l->key = *key;
+	l->plain = plain;
+	l->fd = listen_fd;
 	l->wake = eventfd(0, EFD_CLOEXEC);
-	l->fd = mptcp_listen(port, buffer, err);
-	if (l->fd < 0)
-		goto failed;
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -168,14 +182,12 @@ struct listener *listener_start(uint16_t *port, const struct channel_key *key, s
 	if (l->wake < 0 || pthread_create(&l->thread, NULL, listener_main, l) != 0) {
 		error_set(err, EAGAIN, "can't start the listener");
 		close(l->fd);
-		goto failed;
+		if (l->wake >= 0)
+			close(l->wake);
+		free(l);
+		return NULL;
 	}
 	return l;
-failed:
-	if (l->wake >= 0)
-		close(l->wake);
-	free(l);
-	return NULL;
 }
 
 void listener_stop(struct listener *l)

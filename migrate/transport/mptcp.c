@@ -100,8 +100,19 @@ void mptcp_grow_buffers(int fd, size_t bytes)
 	grow_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, bytes > WINDOW_LEAST ? bytes : WINDOW_LEAST);
 }
 
-int mptcp_connect(const struct ip_addr *address, uint16_t port, size_t buffer, int64_t deadline_ns,
-		  struct error **err)
+static int bind_to(int fd, const struct ip_addr *from, struct error **err)
+{
+	struct sockaddr_storage own;
+	socklen_t size = to_sockaddr(from, 0, &own);
+	char text[IP_TEXT];
+
+	if (bind(fd, (struct sockaddr *)&own, size) < 0)
+		return error_errno(err, "connecting from %s", ip_format_host(from, text));
+	return 0;
+}
+
+int mptcp_connect(const struct ip_addr *from, const struct ip_addr *address, uint16_t port,
+		  size_t buffer, int64_t deadline_ns, struct error **err)
 {
 	struct sockaddr_storage to;
 	socklen_t to_size = to_sockaddr(address, port, &to);
@@ -117,6 +128,8 @@ int mptcp_connect(const struct ip_addr *address, uint16_t port, size_t buffer, i
 		return error_errno(err, "socket for %s", text);
 	if (buffer)
 		mptcp_grow_buffers(fd, buffer);
+	if (from && bind_to(fd, from, err) < 0)
+		return -1;
 	if (connect(fd, (struct sockaddr *)&to, to_size) == 0)
 		return steal_fd(&fd);
 	if (errno != EINPROGRESS)
@@ -174,6 +187,7 @@ static void fill_subflow(struct subflow *out, const struct tcp_info *info)
 	out->delivery_rate = info->tcpi_delivery_rate;
 	out->rtt_us = info->tcpi_rtt;
 	out->min_rtt_us = info->tcpi_min_rtt;
+	out->mtu = info->tcpi_pmtu;
 }
 
 static int plain_tcp_state(int fd, struct mptcp_state *state, struct error **err)

@@ -25,6 +25,7 @@ struct subflow {
 	uint64_t delivery_rate; /* bytes/s, the kernel's latest estimate */
 	uint32_t rtt_us;	/* smoothed */
 	uint32_t min_rtt_us;	/* without the queues that we fill ourselves */
+	uint32_t mtu;		/* of its way, as the kernel knows it by now; bytes */
 };
 
 struct mptcp_state {
@@ -38,11 +39,12 @@ struct mptcp_state {
 bool mptcp_available(const char **why_not);
 
 /*
- * Connects to address:port, waiting until deadline_ns. buffer: socket buffers, bytes; 0 leaves
- * them to the kernel. Returns a non-blocking descriptor, the caller's to close.
+ * Connects to address:port, waiting until deadline_ns. from: the address to begin on; NULL leaves
+ * it to the routes. buffer: socket buffers, bytes; 0 leaves them to the kernel. Returns a
+ * non-blocking descriptor, the caller's to close.
  */
-int mptcp_connect(const struct ip_addr *address, uint16_t port, size_t buffer, int64_t deadline_ns,
-		  struct error **err);
+int mptcp_connect(const struct ip_addr *from, const struct ip_addr *address, uint16_t port,
+		  size_t buffer, int64_t deadline_ns, struct error **err);
 
 /*
  * Listens on every address of the host (a listener bound to one address refuses the joins to the

@@ -8,6 +8,7 @@
 #include "common/error.h"
 #include "migrate/transport/channel.h"
 #include "migrate/transport/mptcp.h"
+#include "migrate/transport/pacer.h"
 
 /*
  * A relay carries a local byte stream (a hypervisor's socket, an NBD socket, the worker's end of
@@ -41,6 +42,9 @@ struct relay *relay_start(struct channel *channel, int local_fd, int64_t silence
  */
 struct relay *relay_start_on_accept(struct channel *channel, int listen_fd, int64_t silence_ms,
 				    struct error **err);
+
+/* From now on what the local stream gives is sent at the pacer's rate. pacer: borrowed, or NULL. */
+void relay_set_pacer(struct relay *relay, struct pacer *pacer);
 
 /* Stops wherever it is, waits for the thread, closes both ends. Takes NULL. */
 void relay_destroy(struct relay *relay);

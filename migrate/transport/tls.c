@@ -86,7 +86,9 @@ static int set_up(struct tls *tls, int fd, enum tls_side side)
 	if (!tls->ssl || !SSL_set_fd(tls->ssl, fd))
 		return -1;
 	SSL_set_app_data(tls->ssl, tls);
-	SSL_set_read_ahead(tls->ssl, 1);
+	SSL_set_read_ahead(tls->ssl, 0);
+	/* closing says nothing: a relay's EOF frame does, and a plain stream may have followed */
+	SSL_set_quiet_shutdown(tls->ssl, 1);
 	if (side == TLS_SERVER)
 		SSL_set_accept_state(tls->ssl);
 	else
@@ -189,6 +191,11 @@ ssize_t tls_write(struct tls *tls, const void *data, size_t size, struct error *
 	if (SSL_write_ex(tls->ssl, data, size, &n))
 		return (ssize_t)n;
 	return not_moved(tls, 0, "write", err);
+}
+
+void tls_read_ahead(struct tls *tls)
+{
+	SSL_set_read_ahead(tls->ssl, 1);
 }
 
 short tls_wants(const struct tls *tls)

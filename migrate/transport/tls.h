@@ -33,6 +33,12 @@ int tls_handshake(struct tls *tls, struct error **err);
 ssize_t tls_read(struct tls *tls, void *data, size_t size, struct error **err);
 ssize_t tls_write(struct tls *tls, const void *data, size_t size, struct error **err);
 
+/*
+ * From now on whole socket buffers are read at once, which is faster. Until then not a byte beyond
+ * the current record is taken, so that the connection could go on without TLS.
+ */
+void tls_read_ahead(struct tls *tls);
+
 /* POLLIN or POLLOUT: what the last call that returned 0 waits for. */
 short tls_wants(const struct tls *tls);
 

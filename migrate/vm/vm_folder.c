@@ -119,7 +119,9 @@ int vm_store_define(const struct vm_def *def, const char *const *images, const c
 				 "VM %s is defined already, in %s; nothing was changed", def->name,
 				 folder);
 	strcpy(owner.vm, def->uuid);
-	strcpy(owner.nic, def->nics[0].name);
+	for (size_t i = 0; i < def->nic_count; i++)
+		if (!owner_nic(&owner, def->nics[i].network))
+			owner_set_nic(&owner, def->nics[i].network, def->nics[i].name);
 	if (!value_name(site, owner.site))
 		return error_set(err, EINVAL, "site \"%.64s\": expected " NAME_EXPECTED, site);
 	if (mkdir(draft, 0700) < 0)

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef TRANSPORT_DOOR_H
+#define TRANSPORT_DOOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/error.h"
+#include "migrate/transport/channel.h"
+
+/*
+ * A hop's door at its destination: a confined process (confine.h) that listens, shakes hands,
+ * decrypts and decodes whatever comes from the network, and moves the payload between channels and
+ * descriptors that the worker hands in. The worker itself never reads a byte of a network socket.
+ *
+ *	network ==> [ door: listener, TLS, frames ] ==> NBD server, hypervisor, worker (control)
+ *
+ * It ends with the worker, however that ends.
+ */
+struct door;
+
+/*
+ * Starts the process, with no more than standard output and error. The caller must not have any
+ * other thread yet. key: copied. plain: channels may go without encryption.
+ */
+struct door *door_start(const struct channel_key *key, bool plain, struct error **err);
+void door_destroy(struct door *door); /* takes NULL; ends the process and with it all channels */
+
+/* listen_fd: of mptcp_listen(), taken over. */
+int door_listen(struct door *door, int listen_fd, struct error **err);
+
+/*
+ * Joins the source's channel of that name, waiting for it until deadline_ns, to local_fd (a stream
+ * socket, taken over). silence_ms: as in relay_start. When the source opens the same channel again,
+ * the new one takes the earlier one's place, and its failure is forgotten.
+ */
+int door_attach(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
+		int64_t deadline_ns, struct error **err);
+
+/* Closes one channel. */
+int door_close(struct door *door, const char *channel, struct error **err);
+
+/*
+ * How the channel is: 0 it runs or has ended in order, -1 it failed and why; name NULL: any of
+ * them, but control. Never blocks.
+ */
+int door_check(struct door *door, const char *channel, struct error **err);
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "migrate/transport/door_internal.h"
+#include "migrate/transport/relay.h"
+
+/*
+ * Theory of operation
+ *
+ * The door's own process. Its first thread serves the worker's requests, one at a time, and looks
+ * after the relays ten times a second; the listener and each relay have a thread of their own. To
+ * attach a channel it waits for the source, during which nothing else is asked for.
+ */
+#define LOOK_MS 100
+
+struct door_side {
+	int socket;
+	const struct channel_key *key;
+	bool plain;
+	struct listener *listener;
+	struct {
+		char name[DOOR_NAME];
+		struct relay *relay; /* NULL: a free place */
+		bool told;	     /* that it failed */
+	} channels[DOOR_CHANNELS];
+};
+
+static void say(const struct door_side *d, bool answer, unsigned number, const char *channel,
+		const struct error *why)
+{
+	struct door_word word = {.answer = answer,
+				 .number = number,
+				 .code = why ? (why->code ? why->code : EIO) : 0};
+
+	snprintf(word.channel, sizeof(word.channel), "%s", channel);
+	snprintf(word.text, sizeof(word.text), "%s", why ? why->message : "");
+	/* The worker may be gone; then so is this process in a moment. */
+	(void)send(d->socket, &word, sizeof(word), MSG_NOSIGNAL);
+}
+
+/* 1: a request, *fd its descriptor or -1; 0: the worker is gone. */
+static int receive(int socket, struct door_request *request, int *fd)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec io = {.iov_base = request, .iov_len = sizeof(*request)};
+	struct msghdr message = {.msg_iov = &io,
+				 .msg_iovlen = 1,
+				 .msg_control = &control,
+				 .msg_controllen = sizeof(control)};
+	struct cmsghdr *c;
+
+	*fd = -1;
+	if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != sizeof(*request))
+		return 0;
+	c = CMSG_FIRSTHDR(&message);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+	request->channel[DOOR_NAME - 1] = '\0';
+	return 1;
+}
+
+static int start_listening(struct door_side *d, int fd, struct error **err)
+{
+	if (d->listener) {
+		close(fd);
+		return error_set(err, EEXIST, "the door listens already");
+	}
+	d->listener = listener_start(fd, d->key, d->plain, err);
+	return d->listener ? 0 : -1;
+}
+
+static void close_channel(struct door_side *d, const char *name)
+{
+	for (size_t i = 0; i < DOOR_CHANNELS; i++)
+		if (d->channels[i].relay && strcmp(d->channels[i].name, name) == 0) {
+			relay_destroy(d->channels[i].relay);
+			d->channels[i].relay = NULL;
+		}
+}
+
+static int attach(struct door_side *d, const struct door_request *request, int fd,
+		  struct error **err)
+{
+	struct channel *channel = NULL;
+	size_t i = 0;
+
+	while (i < DOOR_CHANNELS && d->channels[i].relay)
+		i++;
+	if (i == DOOR_CHANNELS || !d->listener)
+		error_set(err, EMFILE, "channel %s: the door has no place for it",
+			  request->channel);
+	else
+		channel = listener_take(d->listener, request->channel, request->deadline_ns, err);
+	if (!channel) {
+		close(fd);
+		return -1;
+	}
+	close_channel(d, request->channel);
+	d->channels[i].relay = relay_start(channel, fd, request->silence_ms, err);
+	d->channels[i].told = false;
+	memcpy(d->channels[i].name, request->channel, DOOR_NAME);
+	return d->channels[i].relay ? 0 : -1;
+}
+
+static void serve(struct door_side *d, const struct door_request *request, int fd)
+{
+	struct error *why = NULL;
+
+	switch (request->op) {
+	case DOOR_LISTEN:
+		start_listening(d, fd, &why);
+		break;
+	case DOOR_ATTACH:
+		attach(d, request, fd, &why);
+		break;
+	case DOOR_CLOSE:
+		close_channel(d, request->channel);
+		break;
+	}
+	say(d, true, request->number, request->channel, why);
+	error_free(why);
+}
+
+static void look_after_channels(struct door_side *d)
+{
+	for (size_t i = 0; i < DOOR_CHANNELS; i++) {
+		struct error *why = NULL;
+
+		if (!d->channels[i].relay || d->channels[i].told ||
+		    relay_poll(d->channels[i].relay, &why) != RELAY_FAILED)
+			continue;
+		d->channels[i].told = true;
+		say(d, false, 0, d->channels[i].name, why);
+		error_free(why);
+	}
+}
+
+void door_main(int socket, const struct channel_key *key, bool plain)
+{
+	struct door_side d = {.socket = socket, .key = key, .plain = plain};
+	struct door_request request;
+	int fd;
+
+	for (;;) {
+		struct pollfd p = {.fd = socket, .events = POLLIN};
+
+		if (poll(&p, 1, LOOK_MS) < 0 && errno != EINTR)
+			break;
+		if (p.revents && !receive(socket, &request, &fd))
+			break;
+		if (p.revents)
+			serve(&d, &request, fd);
+		look_after_channels(&d);
+	}
+	/* What is on its way to the local streams is in their sockets; nothing is left to do. */
+}

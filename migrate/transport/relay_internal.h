@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef TRANSPORT_RELAY_INTERNAL_H
+#define TRANSPORT_RELAY_INTERNAL_H
+
+#include <pthread.h>
+
+#include "migrate/transport/frame.h"
+#include "migrate/transport/pacer.h"
+#include "migrate/transport/relay.h"
+
+/*
+ * Reads, and writes, until the other direction has its turn: a saturated one must not keep the
+ * acknowledgements and signs of life of the other from being sent or read.
+ */
+#define RELAY_TURN	 16
+#define RELAY_BUFFER_CAP ((uint64_t)64 << 20)
+
+struct relay {
+	struct channel *channel;
+	int local;     /* -1: still to come, from listen_fd */
+	int listen_fd; /* -1: not needed (any more) */
+	int wake;      /* eventfd: stop */
+	pthread_t thread;
+	int64_t silence_ns;
+	_Atomic(struct pacer *) pacer; /* borrowed; NULL: no limit */
+
+	/* the thread's own */
+	uint8_t out[FRAME_HEADER_SIZE + FRAME_MOST];
+	size_t out_size, out_done;
+	uint8_t in[FRAME_HEADER_SIZE + FRAME_MOST];
+	size_t in_size, in_done;
+	struct frame frame; /* being received; in_frame bytes of its payload are still to come */
+	size_t in_frame;
+	bool local_ended; /* our stream gave its end */
+	bool eof_sent, eof_received;
+	bool wants_ping;
+	char *farewell;	   /* sent as ERROR before the relay fails */
+	uint64_t acked_at; /* bytes received when we last sent ACK */
+	int64_t last_heard, last_sent, last_ack, last_tick;
+	uint64_t wanted_buffer;
+	bool more;	  /* a direction has used its turn up and may have more to do */
+	int64_t paced_ns; /* the pacer's: no byte from the local stream before */
+
+	pthread_mutex_t lock; /* of what follows */
+	struct relay_stats stats;
+	enum relay_end end;
+	struct error *why;
+};
+
+/* relay_send.c: moves bytes to the channel until it, or the local stream, has no more. */
+int relay_send_some(struct relay *r, struct error **err);
+
+/* Tells the far side why, for as long as the connection takes it at once. */
+void relay_say_farewell(struct relay *r, const struct error *why);
+
+/* relay_receive.c. 1: the local stream holds us back; 0: the channel has no more for now; -1. */
+int relay_receive_some(struct relay *r, struct error **err);
+
+/* relay_watch.c: looks at the subflows, remembers them, and grows the buffers to their needs. */
+void relay_watch(struct relay *r);
+
+#endif

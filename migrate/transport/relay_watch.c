@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/transport/relay_internal.h"
+
+#include <string.h>
+
+#include "common/clock.h"
+
+static bool same_subflow(const struct subflow *a, const struct subflow *b)
+{
+	return a->local_port == b->local_port && a->remote_port == b->remote_port &&
+	       ip_same(&a->local, &b->local) && ip_same(&a->remote, &b->remote);
+}
+
+/* Under lock. */
+static void remember_subflow(struct relay_stats *stats, const struct subflow *now)
+{
+	size_t i = 0;
+
+	while (i < stats->n_subflows && !same_subflow(&stats->subflows[i], now))
+		i++;
+	if (i == MPTCP_MAX_SUBFLOWS)
+		return;
+	if (i == stats->n_subflows)
+		stats->n_subflows++;
+	if (now->bytes_acked + now->bytes_received !=
+	    stats->subflows[i].bytes_acked + stats->subflows[i].bytes_received)
+		stats->progress_ns[i] = clock_ns();
+	stats->subflows[i] = *now;
+}
+
+void relay_watch(struct relay *r)
+{
+	struct mptcp_state state;
+	uint64_t rate = 0, rtt = 0;
+	uint64_t wanted;
+
+	if (mptcp_state(r->channel->fd, &state, NULL) < 0)
+		return;
+	pthread_mutex_lock(&r->lock);
+	r->stats.negotiated = state.negotiated;
+	r->stats.why_not = state.why_not;
+	for (size_t i = 0; i < state.n_subflows; i++) {
+		const struct subflow *s = &state.subflows[i];
+
+		remember_subflow(&r->stats, s);
+		rate += s->delivery_rate * 8;
+		if (s->min_rtt_us > rtt && s->min_rtt_us != UINT32_MAX)
+			rtt = s->min_rtt_us;
+	}
+	pthread_mutex_unlock(&r->lock);
+	wanted = mptcp_buffer_for(rate, rtt);
+	if (wanted > RELAY_BUFFER_CAP)
+		wanted = RELAY_BUFFER_CAP;
+	if (wanted > r->wanted_buffer + r->wanted_buffer / 4) {
+		r->wanted_buffer = wanted;
+		mptcp_grow_buffers(r->channel->fd, wanted);
+		r->wants_ping = true;
+	}
+}
