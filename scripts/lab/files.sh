@@ -2,18 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What lies on the hosts' disks: names, SSH keys, edgehop and its configuration.
 
-# One key for root everywhere, the guest's if there is one. Host keys, so that no ssh in the lab asks anything.
+# One key for root everywhere, the guests' too. Host keys, so that no ssh in the lab asks anything.
 keys_prepare()
 {
 	local site
 
 	mkdir -p "$run/keys"
 	[ ! -e "$run/keys/known_hosts" ] || return 0
-	if [ -n "${guest_cache-}" ]; then
-		cp "$guest_cache"/id_ed25519{,.pub} "$run/keys/"
-	else
-		ssh-keygen -q -t ed25519 -N '' -C edgehop-lab -f "$run/keys/id_ed25519"
-	fi
+	ssh-keygen -q -t ed25519 -N '' -C edgehop-lab -f "$run/keys/id_ed25519"
 	for site in "${sites[@]}"; do
 		ssh-keygen -q -t ed25519 -N '' -C "$site" -f "$run/keys/$site"
 	done
@@ -26,10 +22,8 @@ known_hosts()
 
 	for site in "${sites[@]}"; do
 		n=$(site_number "$site")
-		echo "$site,10.81.1.$n,10.81.2.$n,10.80.$n.2 $(cut -d' ' -f1,2 "$run/keys/$site.pub")"
+		echo "$site,10.81.1.$n,10.81.2.$n,10.80.$n.2,fd81:1::$n,fd81:2::$n $(cut -d' ' -f1,2 "$run/keys/$site.pub")"
 	done
-	[ -z "${guest_cache-}" ] ||
-		echo "web,10.80.1.10,10.80.2.10 $(cut -d' ' -f1,2 "$guest_cache/guest-host-key.pub")"
 }
 
 # Writes a host's files at its first boot; they stay when its power is cut. Files of this machine which would mean
@@ -117,6 +111,17 @@ config_path()
 	for site in "${sites[@]}"; do
 		! host_running "$site" || host_run "$site" \
 			sed -i "s/^  $1: {rate: .*/$(config_path_line "$1")/" /etc/edgehop/edgehop.yaml
+	done
+}
+
+# From the first VM that has two networks on, the hosts' bridges have names.
+config_networks()
+{
+	local site
+
+	for site in "${sites[@]}"; do
+		! host_running "$site" || host_run "$site" \
+			sed -i 's/^    bridge: br-site$/    bridges: {site: br-site, mgmt: br-mgmt}/' /etc/edgehop/edgehop.yaml
 	done
 }
 

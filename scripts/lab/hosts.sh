@@ -94,7 +94,7 @@ host_start()
 # command that was interrupted left behind, is made again.
 host_boot()
 {
-	local line
+	local line site
 
 	host_kill "$1"
 	host_start "$1"
@@ -106,9 +106,18 @@ host_boot()
 	"network_$([ "$1" = client ] || [ "$1" = inet ] && echo "$1" || echo site)" "$1" |
 		host_run "$1" ip -batch -
 	case $1 in
-	inet) ! host_running client || client_line ;;
+	inet)
+		! host_running client || client_line
+		for site in "${sites[@]}"; do
+			! host_running "$site" || mgmt_line "$site"
+		done
+		dhcp_server
+		;;
 	client) ! host_running inet || client_line ;;
-	*) host_sshd "$1" ;;
+	*)
+		! host_running inet || mgmt_line "$1"
+		host_sshd "$1"
+		;;
 	esac
 	: >"$run/hosts/$1/booted"
 }
@@ -140,7 +149,11 @@ host_power_off()
 	for line in $(host_lines "$1"); do
 		line_silence "$line"
 	done
-	[ "$1" != client ] || host_run inet ip link set client0 down
+	if [ "$1" = client ]; then
+		host_run inet ip link set client0 down
+	else
+		host_run inet ip link set "mgmt-$1" down
+	fi
 	host_kill "$1"
 	for line in $(host_lines "$1"); do
 		line_detach "$line" "$1"
@@ -163,6 +176,7 @@ host_sysctls()
 		sysctl_try net/ipv4/conf/default/rp_filter 0
 		sysctl_try net/ipv4/conf/all/accept_redirects 0
 		sysctl_try net/ipv4/conf/all/send_redirects 0
+		sysctl_try net/ipv6/conf/all/forwarding 1
 		sysctl_try net/ipv6/conf/all/accept_dad 0
 		sysctl_try net/ipv6/conf/default/accept_dad 0
 		sysctl_try net/ipv4/tcp_rmem "4096 131072 16777216"
@@ -184,11 +198,18 @@ network_site()
 		link set uplink address 02:80:00:00:01:0$n master br-site up
 		link set br-site up
 		address add 10.80.$n.2/24 dev br-site
+		address add fd80:$n::2/64 dev br-site
 		route add default via 10.80.$n.1
+		route add default via fd80:$n::1
+		link add br-mgmt address 02:82:00:00:00:0$n type bridge forward_delay 0
+		link set br-mgmt up
+		address add 10.82.$n.2/24 dev br-mgmt
 		link set wan1 address 02:81:01:00:00:0$n up
 		link set wan2 address 02:81:02:00:00:0$n up
 		address add 10.81.1.$n/24 dev wan1
 		address add 10.81.2.$n/24 dev wan2
+		address add fd81:1::$n/64 dev wan1
+		address add fd81:2::$n/64 dev wan2
 	END
 }
 
@@ -199,6 +220,8 @@ network_inet()
 		link set site-west address 02:80:00:00:02:02 up
 		address add 10.80.1.1/24 dev site-east
 		address add 10.80.2.1/24 dev site-west
+		address add fd80:1::1/64 dev site-east
+		address add fd80:2::1/64 dev site-west
 	END
 }
 
@@ -214,12 +237,45 @@ client_line()
 		link add client0 type veth peer name eth0 netns $(host_pid client)
 		link set client0 address 02:90:00:00:00:01 up
 		address add 10.90.0.1/24 dev client0
+		address add fd90::1/64 dev client0
 	END
 	nsenter --target "$(host_pid client)" --net ip -batch - <<-END
 		link set eth0 address 02:90:00:00:00:02 up
 		address add 10.90.0.2/24 dev eth0
+		address add fd90::2/64 dev eth0
 		route add default via 10.90.0.1
+		route add default via fd90::1
 	END
+}
+
+# A site's second network for VMs, by a plain cable to the router: it has no part in a hop's load.
+mgmt_line()
+{
+	local n
+
+	n=$(site_number "$1")
+	# the cable of a host that was off a moment ago may still be going
+	nsenter --target "$(host_pid inet)" --net ip link del "mgmt-$1" 2>/dev/null || true
+	nsenter --target "$(host_pid inet)" --net ip -batch - <<-END
+		link add mgmt-$1 type veth peer name mgmt netns $(host_pid "$1")
+		link set mgmt-$1 address 02:82:00:00:02:0$n up
+		address add 10.82.$n.1/24 dev mgmt-$1
+	END
+	nsenter --target "$(host_pid "$1")" --net ip link set mgmt address "02:82:00:00:01:0$n" master br-mgmt up
+}
+
+# The router gives addresses .100 to .199 of each of the sites' networks to who asks.
+dhcp_server()
+{
+	local net ranges=()
+
+	[ -x "/proc/$(host_pid inet)/root/usr/sbin/dnsmasq" ] || return 0
+	for net in 10.80.1 10.80.2 10.82.1 10.82.2; do
+		ranges+=("--dhcp-range=$net.100,$net.199,255.255.255.0,1h")
+	done
+	host_run inet dnsmasq --conf-file=/dev/null --port=0 --user=root --bind-dynamic --interface='site-*' \
+		--interface='mgmt-*' --dhcp-authoritative --no-ping --dhcp-leasefile=/run/dnsmasq.leases --pid-file=/run/dnsmasq.pid \
+		--log-facility=/run/dnsmasq.log "${ranges[@]}" 9>&-
 }
 
 host_sshd()

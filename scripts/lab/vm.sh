@@ -1,116 +1,230 @@
 # shellcheck shell=bash disable=SC2154 # run, store, hosts ... are edgehop-lab's
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The VM "web": its definition and disk at east, its start, and whether it answers.
+# The VMs: "web", which "up" makes at east, and others that are added. What a VM was made as stands in
+# $run/vms/NAME/settings, lines of KEY=VALUE; where it lives and runs is edgehop's from then on.
+#
+# A VM's settings, each a variable of the function that has called vm_load or vm_options:
+#	name at memory vcpus disks agent dual_stack dhcp networks autostart hugepages
+#		as its definition has them
+#	number	of the VM in its addresses, MACs and ports
+vm_settings=(name at memory vcpus disks agent dual_stack dhcp networks autostart hugepages number)
 
-# Whether a guest really runs under KVM: /dev/kvm may open where none does. The answer holds until the machine boots.
-accel()
+vm_known()
 {
-	local verdict=$guest_cache/accel boot_id
-
-	boot_id=$(cat /proc/sys/kernel/random/boot_id)
-	if [ "$(cut -d' ' -f1 "$verdict" 2>/dev/null)" != "$boot_id" ]; then
-		echo "$boot_id $(accel_probe)" >"$verdict"
-	fi
-	cut -d' ' -f2 "$verdict"
+	[ -e "$run/vms/${1:-?}/settings" ]
 }
 
-accel_probe()
+vm_load()
 {
-	local console pid answer=tcg
+	local key value
 
-	[ -w /dev/kvm ] || { echo tcg && return; }
-	console=$(mktemp)
-	qemu-system-x86_64 -machine pc-q35-7.2 -accel kvm -cpu qemu64 -m 256M -nodefaults -display none -no-reboot \
-		-serial "file:$console" -kernel "$guest_cache/vmlinuz" -initrd "$guest_cache/initrd.img" \
-		-append "console=ttyS0 panic=-1" </dev/null >/dev/null 2>&1 9>&- &
-	pid=$!
-	# its own words, not the boot loader's: the init of the initramfs runs, finds no disk and says so
-	! wait_until 10 sh -c "grep -q 'edgehop guest' '$console' || ! kill -0 $pid" ||
-		! grep -q 'edgehop guest' "$console" || answer=kvm
-	kill -KILL "$pid" 2>/dev/null || true
-	wait "$pid" 2>/dev/null || true
-	rm -f "$console"
-	echo "$answer"
+	while IFS== read -r key value; do
+		printf -v "$key" %s "$value"
+	done <"$run/vms/$1/settings"
 }
 
-vm_definition()
+vm_store()
 {
-	cat <<-END
-		# The lab's VM
-		name: web
-		uuid: 6c1d8f5e-3b0a-4d6e-9a51-0e6d67656801
-		hypervisor: qemu
-		accel: $(accel)
-		machine: pc-q35-7.2
-		cpu: qemu64
-		memory: ${LAB_MEMORY:-256M}
-		vcpus: 1
-		autostart: true
-		disks:
-		  - {name: disk0, file: disk0.img, format: raw}
-		nics:
-		  - {name: nic0, mac: "52:54:00:eb:00:01"}
-		  - {name: nic1, mac: "52:54:00:eb:00:02"}
-		sites:
-		  east: {addresses: [{address: 10.80.1.10/24, gateway: 10.80.1.1}]}
-		  west: {addresses: [{address: 10.80.2.10/24, gateway: 10.80.2.1}]}
-	END
+	local key
+
+	mkdir -p "$run/vms/$name"
+	for key in "${vm_settings[@]}"; do
+		echo "$key=${!key}"
+	done >"$run/vms/$name/settings.new"
+	mv "$run/vms/$name/settings.new" "$run/vms/$name/settings"
 }
 
-# The agent is put into the disk without mounting it, so the image need not be made anew for each build.
-vm_disk()
+# The least number that no other VM has; 10 is web's.
+vm_free_number()
 {
-	local disk
+	local n=10
 
-	disk=/proc/$(host_pid "$1")/root$2
-	host_put "$1" "$guest_cache/guest.img" "$2" 600
-	[ -x "$repo/build/edgehop-guest" ] || return 0
-	debugfs -w -f - "$disk" >/dev/null 2>&1 <<-END
-		rm /usr/sbin/edgehop-guest
-		write $repo/build/edgehop-guest /usr/sbin/edgehop-guest
-		sif /usr/sbin/edgehop-guest mode 0100755
-	END
+	[ "$name" != web ] || { echo 10 && return; }
+	while n=$((n + 1)); do
+		grep -qsx "number=$n" "$run"/vms/*/settings || break
+	done
+	[ "$n" -lt 100 ] || die "vm add: 90 VMs are enough"
+	echo "$n"
 }
 
-# The files of the VM, once; where it lives and runs is edgehop's from then on.
-vm_define()
+vm_options()
 {
-	vm_disk east /root/web/disk0.img
-	vm_definition | host_write east /root/web/web.yaml
+	while [ $# -gt 0 ]; do
+		case $1-${2-} in
+		--no-agent-*) agent=false && set -- "$1" "$@" ;;
+		--dual-stack-*) dual_stack=true && set -- "$1" "$@" ;;
+		--dhcp-*) dhcp=true && set -- "$1" "$@" ;;
+		--no-start-*) start=no && set -- "$1" "$@" ;;
+		--at-east | --at-west) at=$2 ;;
+		--memory-[1-9]*) memory=$2 ;;
+		--vcpus-[1-9]*) vcpus=$2 ;;
+		--disks-[1-7]) disks=$2 ;;
+		--networks-[12]) networks=$2 ;;
+		--hugepages-?*) hugepages=$2 ;;
+		--autostart-yes) autostart=true ;;
+		--autostart-no) autostart=false ;;
+		*) usage_error "vm add: '$1 ${2-}': unknown option or value" ;;
+		esac
+		shift 2
+	done
+}
+
+# vm_make NAME [OPTION...]: the VM's files, once
+vm_make()
+{
+	local name=$1 at=east memory=${LAB_MEMORY:-256M} vcpus=1 disks=1 agent=true dual_stack=false dhcp=false networks=1 \
+		autostart=true hugepages='' number
+
+	shift
+	vm_options "$@"
+	! vm_known "$name" || return 0
+	number=$(vm_free_number)
+	host_running "$at" || die "host '$at' is off"
+	mkdir -p "$run/vms/$name"
+	vm_disks "$at" "/root/$name"
+	vm_definition | host_write "$at" "/root/$name/$name.yaml"
+	vm_make_known
+	[ "$networks" = 1 ] || config_networks
 	if [ -x "$repo/build/edgehop" ]; then
-		host_run east edgehop define /root/web/web.yaml
-		host_run east rm /root/web/disk0.img
+		host_run "$at" edgehop define "/root/$name/$name.yaml"
+		host_run "$at" sh -c "rm /root/$name/disk*.img"
 	fi
-	: >"$run/vm"
+	vm_store
+}
+
+# Where the VM may be started: the host that owns it, at first the one where it was made.
+vm_home()
+{
+	local site
+
+	for site in "${sites[@]}"; do
+		if host_running "$site" && host_run "$site" edgehop list 2>/dev/null |
+			grep -q "^$1 .* this host$"; then
+			echo "$site" && return
+		fi
+	done
+	vm_setting "$1" at
+}
+
+# vm_start NAME: unless it answers already
+vm_start()
+{
+	local at
+
+	! vm_answers_somewhere "$1" || return 0
+	at=$(vm_home "$1")
+	if [ ! -x "$repo/build/edgehop" ]; then
+		say "build/edgehop is not there: the VM's disk and definition lie at $at in /root/$1, but nothing starts it"
+		return 0
+	fi
+	host_run "$at" edgehop start "$1"
+}
+
+vm_wait()
+{
+	[ -x "$repo/build/edgehop" ] || return 0
+	wait_until 90 vm_answers_somewhere "$1" ||
+		die "VM $1 was started, but nginx does not answer the client within 90 s"
 }
 
 vm_up()
 {
-	if [ ! -e "$run/vm" ]; then
-		vm_define
-	elif vm_answers 1 || vm_answers 2; then
-		return 0
-	fi
-	if [ ! -x "$repo/build/edgehop" ]; then
-		say "build/edgehop is not there: the VM's disk and definition lie at east in /root/web, but nothing starts it"
-		return 0
-	fi
-	host_run east edgehop start web
-	wait_until 90 vm_answers 1 || die "the VM was started, but nginx does not answer the client within 90 s"
+	vm_make web
+	vm_start web
+	vm_wait web
 }
 
-# vm_answers SITE-NUMBER: the client gets a page from the VM at its address there
+cmd_vm()
+{
+	case ${1-} in
+	add) vm_add "${@:2}" ;;
+	show) vm_show "${2-}" ;;
+	*) usage_error "vm: expected add NAME or show NAME" ;;
+	esac
+}
+
+# While the guest boots, the lab is free for other commands.
+vm_add()
+{
+	local start=yes
+
+	[[ ${1-} =~ ^[a-z0-9][a-z0-9-]{0,31}$ ]] || usage_error "vm add: expected a name of up to 32 of a-z, 0-9 and -"
+	guest_cache=$("$lab_dir/build-guest")
+	lab_lock || die "lab '$instance' is not up"
+	vm_make "$@"
+	[ "$start" = yes ] || return 0
+	vm_start "$1"
+	exec 9>&-
+	vm_wait "$1"
+	say "VM $1 is up"
+}
+
+vm_show()
+{
+	local name at memory vcpus disks agent dual_stack dhcp networks autostart hugepages number
+
+	vm_known "$1" || die "unknown VM '$1'"
+	vm_load "$1"
+	cat "$run/vms/$1/settings"
+	echo "beats=$(vm_port beats)"
+	echo "counters=$(vm_port counters)"
+	echo "east=$(vm_address "$1" east)"
+	echo "west=$(vm_address "$1" west)"
+	[ "$dual_stack" = false ] || printf 'east6=fd80:1::%s\nwest6=fd80:2::%s\n' "$number" "$number"
+	[ "$networks" = 1 ] || printf 'east-mgmt=10.82.1.%s\nwest-mgmt=10.82.2.%s\n' "$number" "$number"
+}
+
+vm_setting()
+{
+	sed -n "s/^$2=//p" "$run/vms/$1/settings"
+}
+
+# vm_address NAME SITE: where the VM is to be reached when it is there; nothing if DHCP has not said it yet
+vm_address()
+{
+	local net number
+
+	net=10.80.$(site_number "$2")
+	number=$(vm_setting "$1" number)
+	if [ "$(vm_setting "$1" dhcp)" = true ]; then
+		# of its two vNICs the one that asked last
+		sort -n "/proc/$(host_pid inet)/root/run/dnsmasq.leases" |
+			awk -v macs="$(vm_mac 1) $(vm_mac 2)" -v "net=$net." \
+				'index(macs, $2) && index($3, net) == 1 { last = $3 } END { print last }'
+	else
+		echo "$net.$number"
+	fi
+}
+
+# vm_answers NAME SITE: the client gets a page from the VM at its address there
 vm_answers()
 {
-	host_run client curl -sf -m 2 -o /dev/null "http://10.80.$1.10/small"
+	local address
+
+	address=$(vm_address "$1" "$2")
+	[ -n "$address" ] && host_run client curl -sf -m 2 -o /dev/null "http://$address/small"
+}
+
+# At either site; an address that nobody has takes its time to say so.
+vm_answers_somewhere()
+{
+	local east
+
+	vm_answers "$1" east &
+	east=$!
+	vm_answers "$1" west || wait "$east"
 }
 
 vm_status()
 {
-	local n
+	local file name site
 
-	[ -e "$run/vm" ] && host_running client || return 0
-	for n in 1 2; do
-		! vm_answers "$n" || echo "web          answers at 10.80.$n.10"
+	host_running client || return 0
+	for file in "$run"/vms/*/settings; do
+		[ -e "$file" ] || continue
+		name=$(basename "$(dirname "$file")")
+		for site in "${sites[@]}"; do
+			! vm_answers "$name" "$site" || printf '%-12s answers at %s\n' "$name" "$(vm_address "$name" "$site")"
+		done
 	done
 }
