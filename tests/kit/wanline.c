@@ -36,8 +36,12 @@
  *	set BIT/S DELAY_US LOSS_PPM QUEUE_US
  *	cut				drop everything, also what is under way
  *	heal
+ *	flip a|b COUNT BYTES		damages the next COUNT frames read at this end which carry
+ *at least that many bytes of TCP to or from a port above 1023: one bit of the last byte, the
+ *checksum repaired, so that TCP takes it for good
  *	stats				"ok" and the frames sent, lost by chance, dropped by
- *					the queue, first from a to b, then from b to a
+ *					the queue, first from a to b, then from b to a; then frames
+ *					that came while the line was cut, and frames damaged
  *
  * Limits: frames of up to 2 KiB, no jitter, the same settings for both directions.
  */
@@ -45,6 +49,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/if_tun.h>
+#include <netinet/in.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -79,6 +84,7 @@ struct direction {
 	uint32_t head, tail; /* FIFO of frames, by index + 1 */
 	uint64_t busy_until;
 	uint64_t sent, lost, dropped;
+	uint64_t flips, flip_bytes; /* frames to damage still, and their least payload */
 };
 
 struct settings {
@@ -99,6 +105,7 @@ struct line {
 	uint32_t fresh; /* frames never used yet begin here */
 	uint32_t free;	/* a stack, so that the frames used are those still in the cache */
 	uint64_t random;
+	uint64_t cut_off, flipped;
 };
 
 static volatile sig_atomic_t stopping;
@@ -177,8 +184,10 @@ static bool admit(struct line *l, struct direction *d, struct frame *f, uint64_t
 {
 	uint64_t start = d->busy_until > now ? d->busy_until : now;
 
-	if (l->set.cut)
+	if (l->set.cut) {
+		l->cut_off++;
 		return false;
+	}
 	if (by_chance(l, l->set.loss_ppm)) {
 		d->lost++;
 		return false;
@@ -190,6 +199,55 @@ static bool admit(struct line *l, struct direction *d, struct frame *f, uint64_t
 	d->busy_until = start + f->len * 8ULL * NS_PER_S / l->set.rate;
 	f->due = d->busy_until + l->set.delay_ns;
 	return true;
+}
+
+/*
+ * Where a frame's TCP payload begins, if it is at least `least` bytes of a connection that is
+ * neither SSH's nor another well-known service's; 0 if not. IPv4 without fragments.
+ */
+static size_t tcp_payload(const struct frame *f, uint64_t least)
+{
+	size_t ip = 14, tcp, payload, end;
+
+	if (f->len < ip + 40 || f->data[12] != 8 || f->data[13] || f->data[ip] >> 4 != 4 ||
+	    f->data[ip + 9] != IPPROTO_TCP)
+		return 0;
+	tcp = ip + (f->data[ip] & 15) * 4U;
+	end = ip + ((size_t)f->data[ip + 2] << 8 | f->data[ip + 3]);
+	if (tcp + 20 > f->len || end > f->len || f->data[tcp] < 4 || f->data[tcp + 2] < 4)
+		return 0;
+	payload = tcp + (f->data[tcp + 12] >> 4) * 4U;
+	return payload < end && end - payload >= least ? payload : 0;
+}
+
+/* RFC 1624: what one 16-bit word's change does to the checksum. */
+static void repair_checksum(unsigned char *sum, unsigned int before, unsigned int after)
+{
+	uint32_t s = (~(sum[0] << 8 | sum[1]) & 0xffffU) + (~before & 0xffffU) + after;
+
+	s = (s & 0xffff) + (s >> 16);
+	s = ~((s & 0xffff) + (s >> 16));
+	sum[0] = (unsigned char)(s >> 8);
+	sum[1] = (unsigned char)s;
+}
+
+static void flip(struct line *l, struct direction *d, struct frame *f)
+{
+	size_t payload = d->flips ? tcp_payload(f, d->flip_bytes) : 0;
+	size_t ip = 14, tcp = ip + (f->data[ip] & 15) * 4U, at;
+	unsigned int before;
+
+	if (!payload)
+		return;
+	at = ip + ((size_t)f->data[ip + 2] << 8 | f->data[ip + 3]) - 1;
+	at -= (at - tcp) % 2; /* the word that the checksum sees */
+	if (at < payload)
+		return;
+	before = (unsigned int)f->data[at] << 8 | (at + 1 < f->len ? f->data[at + 1] : 0);
+	f->data[at] ^= 0x10;
+	repair_checksum(f->data + tcp + 16, before, before ^ 0x1000);
+	d->flips--;
+	l->flipped++;
 }
 
 /* Reads what waits at one end; at most BATCH frames, so that due ones don't wait. Returns their
@@ -208,6 +266,7 @@ static int drain(struct line *l, int side, uint64_t now)
 			break;
 		}
 		f->len = (uint16_t)len;
+		flip(l, d, f);
 		if (admit(l, d, f, now))
 			enqueue(l, d, at);
 		else
@@ -330,11 +389,16 @@ static void command(struct line *l, const char *text, char *say, size_t len)
 			forget_frames(l);
 		l->set.cut = verb[0] == 'c';
 		ok = true;
+	} else if (!strcmp(verb, "flip") && fields == 4 && has_end) {
+		l->dir[end].flips = strtoull(ns, NULL, 10);
+		l->dir[end].flip_bytes = strtoull(name, NULL, 10);
+		ok = true;
 	} else if (!strcmp(verb, "stats")) {
 		snprintf(say, len,
 			 "ok %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-			 "\n",
-			 d[0].sent, d[0].lost, d[0].dropped, d[1].sent, d[1].lost, d[1].dropped);
+			 " %" PRIu64 " %" PRIu64 "\n",
+			 d[0].sent, d[0].lost, d[0].dropped, d[1].sent, d[1].lost, d[1].dropped,
+			 l->cut_off, l->flipped);
 		return;
 	}
 	snprintf(say, len, "%s%s\n", ok ? "ok" : "error: ", ok ? "" : why);

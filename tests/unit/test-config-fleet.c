@@ -41,7 +41,7 @@ static void test_good(void **unused)
 	east = fleet_host(fleet, "east", NULL);
 	assert_non_null(east);
 	assert_string_equal(east->site, "east");
-	assert_string_equal(east->bridge, "br-site");
+	assert_string_equal(fleet_bridge(east, "site", NULL), "br-site");
 	assert_string_equal(east->ssh.user, "admin");
 	assert_string_equal(east->ssh.identity, "/root/.ssh/id");
 	assert_null(east->ssh.known_hosts);
@@ -96,11 +96,36 @@ static void test_dump_reads_back(void **unused)
 	assert_non_null(strstr(once, "rate: 100M"));
 }
 
+static void test_bridges(void **unused)
+{
+	auto_free char *text = with_change(good, "bridge: br0", "bridges: {site: br0, mgmt: br1}");
+	auto_free char *both = with_change(good, "bridge: br0", "bridge: br0\n    bridges: {a: b}");
+	auto_fleet fleet = parse(text, NULL);
+	auto_error err = NULL;
+	auto_error unknown = NULL;
+	const struct fleet_host *west;
+
+	(void)unused;
+	assert_non_null(fleet);
+	west = fleet_host(fleet, "west", NULL);
+	assert_string_equal(fleet_bridge(west, "site", NULL), "br0");
+	assert_string_equal(fleet_bridge(west, "mgmt", NULL), "br1");
+	assert_null(fleet_bridge(west, "wan", &unknown));
+	assert_string_equal(unknown->message, "host west has no bridge to network \"wan\", its "
+					      "bridges are to site, mgmt");
+	assert_null(parse(both, &err));
+	assert_string_equal(err->message, "f:9:5: hosts.west.bridge: found it beside bridges, "
+					  "expected one of the two");
+}
+
 static void test_mistakes(void **unused)
 {
 	static const struct mistake mistakes[] = {
 		{"bridge: br0", "brige: br0",
 		 "f:9:5: hosts.west.brige: found an unknown key, expected perhaps bridge"},
+		{"    bridge: br0\n", "",
+		 "f:8:5: hosts.west.bridge: found nothing, expected a network device's name of at "
+		 "most 15 characters, or bridges, a map from network to bridge"},
 		{"port: 7000", "port: 70000",
 		 "f:17:7: port: found \"70000\", expected a port from 0 (any free one) to 65535"},
 		{"hold: 90s", "hold: 90",
@@ -202,9 +227,13 @@ static void test_damaged_text(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),	     cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_dump_reads_back),
-		cmocka_unit_test(test_syntax),	     cmocka_unit_test(test_self),
+		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_bridges),
+		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_dump_reads_back),
+		cmocka_unit_test(test_syntax),
+		cmocka_unit_test(test_self),
 		cmocka_unit_test(test_damaged_text),
 	};
 

@@ -50,9 +50,9 @@ static void test_good(void **unused)
 	assert_int_equal(vm_def_nic(def, "nic2", NULL), -1);
 	west = vm_def_site(def, "west", NULL);
 	assert_int_equal(west->address_count, 2);
-	assert_string_equal(ip_format(&west->addresses[0].address, text), "10.80.2.10/24");
-	assert_string_equal(ip_format_host(&west->addresses[0].gateway, text), "10.80.2.1");
-	assert_int_equal(west->addresses[1].gateway.family, 0);
+	assert_string_equal(ip_format(&west->addresses[0].ip.address, text), "10.80.2.10/24");
+	assert_string_equal(ip_format_host(&west->addresses[0].ip.gateway, text), "10.80.2.1");
+	assert_int_equal(west->addresses[1].ip.gateway.family, 0);
 	assert_string_equal(def->text, good);
 	assert_int_equal(def->text_size, strlen(good));
 	assert_string_equal(vm_def_tap(def, 1, tap), "eh5d0f6c3e-1");
@@ -117,7 +117,8 @@ static void test_mistakes(void **unused)
 		 "v:9:12: autostart: found \"yes\", expected true or false"},
 		{"autostart: true", "zzzzzzzzz: true",
 		 "v:9:1: zzzzzzzzz: found an unknown key, expected one of name, uuid, hypervisor, "
-		 "accel, machine, cpu, memory, vcpus, autostart, disks, nics, sites"},
+		 "accel, machine, cpu, memory, hugepages, vcpus, autostart, agent, disks, nics, "
+		 "sites"},
 		{"disk0.img", "a/disk0.img",
 		 "v:11:25: disks[0].file: found \"a/disk0.img\", expected a plain file name "
 		 "without "
@@ -173,6 +174,88 @@ static void assert_refused(const char *text, size_t size, const char *message)
 	assert_string_equal(error_text(err), message);
 }
 
+static const char networks[] = "name: web\n"
+			       "uuid: 5D0f6c3e-9a3b-4f5e-8a57-0c2c5d0f6c3e\n"
+			       "accel: kvm\nmachine: q35\ncpu: host\nvcpus: 2\n"
+			       "memory: 4G\n"
+			       "hugepages: 1G\n"
+			       "agent: false\n"
+			       "disks: [{name: disk0, file: disk0.img}]\n"
+			       "nics:\n"
+			       "  - {name: nic0, mac: \"52:54:00:eb:00:01\"}\n"
+			       "  - {name: nic1, mac: \"52:54:00:eb:00:02\", network: mgmt}\n"
+			       "  - {name: nic2, mac: \"52:54:00:eb:00:03\"}\n"
+			       "sites:\n"
+			       "  east: {addresses: dhcp}\n"
+			       "  west: {addresses: [{dhcp: 4, network: mgmt}, "
+			       "{address: 10.80.2.10/24}]}\n";
+
+static void test_networks(void **unused)
+{
+	auto_vm_def def = parse(networks, NULL);
+	auto_vm_def plain = parse(good, NULL);
+	auto_free char *once = dump(def);
+	auto_vm_def again = parse(once, NULL);
+	auto_free char *twice = dump(again);
+	struct ip_config list[VM_ADDRESSES_MOST];
+	char names[VM_NICS_MOST][NAME_SIZE];
+	const struct vm_site *east, *west;
+
+	(void)unused;
+	assert_int_equal(def->hugepages, 1 << 30);
+	assert_false(def->agent);
+	assert_int_equal(vm_def_networks(def, names), 2);
+	assert_string_equal(names[0], "site");
+	assert_string_equal(names[1], "mgmt");
+	east = vm_def_site(def, "east", NULL);
+	west = vm_def_site(def, "west", NULL);
+	assert_true(vm_site_dhcp(east, "site") && !vm_site_dhcp(east, "mgmt"));
+	assert_true(vm_site_dhcp(west, "mgmt") && !vm_site_dhcp(west, "site"));
+	assert_int_equal(vm_site_addresses(east, "site", list), 0);
+	assert_int_equal(vm_site_addresses(west, "site", list), 1);
+	assert_int_equal(vm_site_addresses(west, "mgmt", list), 0);
+	assert_string_equal(once, twice);
+	/* Without the keys: an agent, usual pages, one network. */
+	assert_true(plain->agent && plain->hugepages == 0);
+	assert_string_equal(plain->nics[1].network, "site");
+}
+
+static void test_mistakes_of_networks(void **unused)
+{
+	static const struct mistake mistakes[] = {
+		{"network: mgmt}\n", "network: x}\n",
+		 "v:17:22: sites.west.addresses[0]: found network \"mgmt\", expected one that a "
+		 "vNIC "
+		 "is on"},
+		{"addresses: dhcp", "addresses: dhcpd",
+		 "v:16:21: sites.east.addresses: found \"dhcpd\", expected a list of addresses, or "
+		 "dhcp"},
+		{"dhcp: 4", "dhcp: 6",
+		 "v:17:29: sites.west.addresses[0].dhcp: found \"6\", expected 4"},
+		{"10.80.2.10/24", "\"fe80::1/64\"",
+		 "v:17:59: sites.west.addresses[1].address: found \"fe80::1/64\", expected an "
+		 "address "
+		 "that is not link-local"},
+		{"hugepages: 1G", "hugepages: 4M",
+		 "v:8:12: hugepages: found \"4M\", expected 2M or 1G"},
+		{"memory: 4G", "memory: 1536M",
+		 "v:7:9: memory: found \"1536M\", expected a multiple of the size of a page, which "
+		 "hugepages says"},
+		{"agent: false", "agent: no", "v:9:8: agent: found \"no\", expected true or false"},
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < ARRAY_SIZE(mistakes); i++) {
+		auto_free char *text = with_change(networks, mistakes[i].from, mistakes[i].to);
+		auto_vm_def def = NULL;
+		auto_error err = NULL;
+
+		def = parse(text, &err);
+		assert_null(def);
+		assert_string_equal(error_text(err), mistakes[i].message);
+	}
+}
+
 static void test_bounds(void **unused)
 {
 	auto_free char *large = calloc(1, VM_TEXT_MOST + 1);
@@ -215,6 +298,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),	     cmocka_unit_test(test_dump_reads_back),
+		cmocka_unit_test(test_networks),     cmocka_unit_test(test_mistakes_of_networks),
 		cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_damaged_text),
 	};

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/jsonl.h"
 #include "netswitch/guest/agent.h"
+#include "netswitch/guest/dhcp.h"
 #include "netswitch/guest/port.h"
 
 /* The agent behind a socket, in a guest (a namespace) that has two vNICs. */
@@ -113,7 +114,8 @@ static void test_hello(void **state)
 	assert_int_equal(json_integer_value(json_object_get(reply, "id")), 7);
 	assert_true(json_is_true(json_object_get(reply, "ok")));
 	assert_string_equal(json_string_value(json_object_get(reply, "version")), EDGEHOP_VERSION);
-	assert_int_equal(json_array_size(json_object_get(reply, "features")), 4);
+	assert_int_equal(json_array_size(json_object_get(reply, "features")),
+			 dhcp_available() ? 6 : 5);
 	json_array_foreach (json_object_get(reply, "nics"), i, nic)
 		seen |= strcmp(json_string_value(json_object_get(nic, "mac")), mac_of("a")) == 0;
 	assert_true(seen);

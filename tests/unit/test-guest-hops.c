@@ -232,6 +232,78 @@ static void test_silent_connection_joins(void **state)
 	close(listener);
 }
 
+/* What is told of the connection to that port of the VM's, or NULL. Borrowed from reply. */
+static const json_t *listed(const json_t *reply, const char *end)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach (json_object_get(reply, "list"), i, entry) {
+		const char *local = json_string_value(json_object_get(entry, "local"));
+		const char *peer = json_string_value(json_object_get(entry, "peer"));
+
+		if (strstr(local, end) || strstr(peer, end))
+			return entry;
+	}
+	return NULL;
+}
+
+static bool is_so(const json_t *entry, const char *key)
+{
+	return json_is_true(json_object_get(entry, key));
+}
+
+/* What is known of each connection before a hop, in the middle of it, and afterwards. */
+static void test_connections_are_listed(void **state)
+{
+	struct pair plain, mptcp, own;
+	int listener, plain_listener, far;
+	json_t *reply;
+
+	(void)state;
+	order_addresses("address", macs[0], "10.80.1.10/24", "10.80.1.1");
+	listener = listen_in(vm, "0.0.0.0", 5001, IPPROTO_MPTCP);
+	plain_listener = listen_in(vm, "::", 5002, IPPROTO_MPTCP);
+	far = listen_in(client, "0.0.0.0", 6001, IPPROTO_MPTCP);
+	mptcp = open_pair(listener, "10.80.1.10", 5001, IPPROTO_MPTCP);
+	plain = open_pair(plain_listener, "10.80.1.10", 5002, IPPROTO_TCP);
+	connect_in(vm, far, "10.90.0.2", 6001, IPPROTO_MPTCP, &own.vm_fd, &own.client_fd);
+	exchange(&mptcp);
+	exchange(&plain);
+	exchange(&own);
+	reply = give(json_pack("{s:s}", "order", "connections"));
+	assert_int_equal(json_integer_value(json_object_get(reply, "mptcp")), 2);
+	assert_int_equal(json_integer_value(json_object_get(reply, "plain")), 1);
+	assert_int_equal(json_array_size(json_object_get(reply, "list")), 3);
+	assert_false(is_so(listed(reply, "10.80.1.10:5002"), "mptcp"));
+	assert_true(is_so(listed(reply, "10.80.1.10:5001"), "mptcp"));
+	assert_false(is_so(listed(reply, "10.80.1.10:5001"), "peer_joined"));
+	assert_false(is_so(listed(reply, "10.80.1.10:5001"), "opened_here"));
+	assert_true(is_so(listed(reply, "10.90.0.2:6001"), "opened_here"));
+	json_decref(reply);
+	close_pair(&plain);
+
+	order_addresses("announce", macs[1], "10.80.2.10/24", "10.80.2.1");
+	await_joins(macs[1], macs[0], 2);
+	reply = give(json_pack("{s:s}", "order", "connections"));
+	assert_true(is_so(listed(reply, ":5001"), "peer_joined"));
+	assert_true(json_integer_value(json_object_get(listed(reply, ":5001"), "subflows")) >= 2);
+	assert_true(is_so(listed(reply, "10.90.0.2:6001"), "opened_here"));
+	json_decref(reply);
+
+	order_retire(macs[0], macs[1]);
+	reply = give(json_pack("{s:s}", "order", "connections"));
+	assert_int_equal(json_integer_value(json_object_get(reply, "mptcp")), 2);
+	assert_true(is_so(listed(reply, "10.80.2.10:5001"), "peer_joined"));
+	assert_true(is_so(listed(reply, "10.90.0.2:6001"), "opened_here"));
+	json_decref(reply);
+	close_pair(&mptcp);
+	close_pair(&own);
+	close(listener);
+	close(plain_listener);
+	close(far);
+}
+
 /* The order in an agent of its own, which is killed after that time, whatever it is doing. */
 static void give_and_kill(const json_t *order, useconds_t after)
 {
@@ -319,6 +391,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_plain_connection_holds_the_vnic, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_silent_connection_joins, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_connections_are_listed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_agent_killed_at_any_point, set_up, tear_down),
 	};
 

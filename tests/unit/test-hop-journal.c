@@ -149,6 +149,48 @@ static void a_torn_line_is_forgotten(void **test)
 	assert_int_equal(state_of(hop), HOP_UNDONE);
 }
 
+/* The record was acted on, so it counts although its newline has gone; what comes next is legible.
+ */
+static void a_lost_newline_loses_no_decision(void **test)
+{
+	const char bytes[] = {'\0', 0x0b, ' '};
+
+	(void)test;
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		char hop[UUID_SIZE], path[PATH_MAX];
+		int fd;
+
+		make_hop(hop);
+		assert_int_equal(journal_advance(hop, HOP_PREPARED, NULL), 1);
+		assert_int_equal(journal_advance(hop, HOP_ACCEPTED, NULL), 1);
+		assert_int_equal(place(path, NULL, PLACE_STATE "/journal/%s.jsonl", hop), 0);
+		fd = open(path, O_RDWR);
+		assert_int_equal(pwrite(fd, &bytes[i], 1, lseek(fd, -1, SEEK_END)), 1);
+		close(fd);
+		assert_int_equal(state_of(hop), HOP_ACCEPTED);
+		assert_int_equal(journal_advance(hop, HOP_REFUSED, NULL), -1);
+		assert_int_equal(journal_advance(hop, HOP_DONE, NULL), 1);
+		assert_int_equal(state_of(hop), HOP_DONE);
+	}
+}
+
+static void a_zero_byte_is_damage(void **test)
+{
+	char hop[UUID_SIZE], path[PATH_MAX];
+	enum hop_state state;
+	int fd;
+
+	(void)test;
+	make_hop(hop);
+	assert_int_equal(journal_advance(hop, HOP_PREPARED, NULL), 1);
+	assert_int_equal(place(path, NULL, PLACE_STATE "/journal/%s.jsonl", hop), 0);
+	fd = open(path, O_RDWR);
+	assert_int_equal(pwrite(fd, "", 1, 20), 1);
+	close(fd);
+	assert_int_equal(journal_read(hop, &state, NULL, NULL), -1);
+	unlink(path);
+}
+
 static void damage_is_an_error(void **test)
 {
 	static const char *const contents[] = {
@@ -243,6 +285,8 @@ int main(void)
 		cmocka_unit_test(a_decision_is_for_good),
 		cmocka_unit_test(two_deciders_one_decision),
 		cmocka_unit_test(a_torn_line_is_forgotten),
+		cmocka_unit_test(a_lost_newline_loses_no_decision),
+		cmocka_unit_test(a_zero_byte_is_damage),
 		cmocka_unit_test(damage_is_an_error),
 		cmocka_unit_test(open_hops_are_found),
 		cmocka_unit_test(the_control_socket),

@@ -109,38 +109,74 @@ static void test_replies_understood(void **state)
 		"{\"edgehop\":1,\"id\":%lld,\"ok\":true,\"version\":\"0.1\",\"mptcp\":true,"
 		"\"features\":[\"announce\",\"retire\",\"dance\",7],\"nics\":[{\"mac\":"
 		"\"52:54:00:00:00:01\",\"up\":true,\"addresses\":[\"10.80.1.10/24\","
-		"\"fd80::1/64\"]},{\"mac\":\"52:54:00:00:00:02\",\"addresses\":[]}]}\n",
+		"\"fd80::1/"
+		"64\"],\"gateways\":[\"10.80.1.1\",\"\"]},{\"mac\":\"52:54:00:00:00:02\","
+		"\"addresses\":[]}]}\n",
 		"{\"edgehop\":1,\"id\":%lld,\"ok\":true}\n",
+		"{\"edgehop\":1,\"id\":%lld,\"ok\":false,\"again\":true,\"error\":\"no lease\"}\n",
+		"{\"edgehop\":1,\"id\":%lld,\"ok\":true,\"addresses\":[{\"address\":"
+		"\"10.80.2.57/24\",\"gateway\":\"10.80.2.1\"}]}\n",
+		"{\"edgehop\":1,\"id\":%lld,\"ok\":true,\"addresses\":[{\"address\":"
+		"\"10.80.2.57/24\",\"gateway\":\"fd80::1\"}]}\n",
 		"{\"edgehop\":1,\"id\":%lld,\"ok\":true,\"connections\":5,\"joined\":4,\"plain\":1,"
 		"\"waiting\":[\"10.80.1.10:80 10.90.0.2:4711\"]}\n",
+		"{\"edgehop\":1,\"id\":%lld,\"ok\":true,\"mptcp\":2,\"plain\":9,\"list\":[{"
+		"\"local\":"
+		"\"10.80.1.10:80\",\"peer\":\"[fd80::2]:4711\\n\",\"mptcp\":true,\"subflows\":2,"
+		"\"peer_joined\":true},{\"local\":\"a\",\"peer\":\"b\",\"subflows\":1}]}\n",
 		"{\"edgehop\":1,\"id\":%lld,\"ok\":false,\"error\":\"b is in "
 		"use\\u001b[31m\\n\"}\n",
 		NULL,
 	};
 	const struct ip_config config = {ip("10.80.2.10/24"), ip("10.80.2.1")};
+	const struct guest_wants wants = {.list = &config, .n = 1};
+	const struct guest_wants by_dhcp = {.dhcp = true};
+	struct guest_got got;
 	pthread_t thread = play(lines);
 	struct orders *orders = orders_open(path, NULL);
 	struct guest_hello hello;
+	struct guest_connections found;
 	struct join_state joins;
 	struct error *refusal = NULL;
+	char text[IP_TEXT];
 
 	(void)state;
 	assert_ok(orders_hello(orders, &hello, in_seconds(5), &err));
 	assert_string_equal(hello.version, "0.1");
 	assert_true(hello.mptcp && hello.can_announce && hello.can_retire && !hello.can_joined);
+	assert_false(hello.can_connections); /* an agent that does not know the order */
 	assert_int_equal(hello.nic_count, 2);
 	assert_memory_equal(hello.nics[0].mac, mac1, MAC_SIZE);
 	assert_int_equal(hello.nics[0].address_count, 2);
-	assert_int_equal(hello.nics[0].addresses[0].prefix, 24);
+	assert_int_equal(hello.nics[0].addresses[0].address.prefix, 24);
+	assert_string_equal(ip_format_host(&hello.nics[0].addresses[0].gateway, text), "10.80.1.1");
+	assert_int_equal(hello.nics[0].addresses[1].gateway.family, 0);
 	assert_true(hello.nics[0].up && !hello.nics[1].up);
-	assert_ok(orders_announce(orders, mac2, &config, 1, in_seconds(5), &err));
+	/* An agent that tells nothing has done what it was told. */
+	assert_ok(orders_announce(orders, mac2, &wants, &got, in_seconds(5), &err));
+	assert_int_equal(got.count, 1);
+	assert_string_equal(ip_format(&got.list[0].address, text), "10.80.2.10/24");
+	assert_error(orders_announce(orders, mac2, &by_dhcp, &got, in_seconds(5), &err), EAGAIN);
+	assert_ok(orders_announce(orders, mac2, &by_dhcp, &got, in_seconds(5), &err));
+	assert_int_equal(got.count, 1);
+	assert_string_equal(ip_format(&got.list[0].address, text), "10.80.2.57/24");
+	assert_string_equal(ip_format_host(&got.list[0].gateway, text), "10.80.2.1");
+	assert_error(orders_address(orders, mac2, &by_dhcp, &got, in_seconds(5), &err), EPROTO);
 	assert_ok(orders_joined(orders, mac2, mac1, &joins, in_seconds(5), &err));
 	assert_int_equal(joins.connections, 5);
 	assert_int_equal(joins.joined, 4);
 	assert_int_equal(joins.plain, 1);
 	assert_int_equal(joins.waiting_count, 1);
 	assert_string_equal(joins.waiting[0], "10.80.1.10:80 10.90.0.2:4711");
-	assert_true(orders_retire(orders, mac1, mac2, in_seconds(5), &refusal) < 0);
+	assert_ok(orders_connections(orders, &found, in_seconds(5), &err));
+	assert_int_equal(found.mptcp, 2);
+	assert_int_equal(found.plain, 9);
+	assert_int_equal(found.count, 2);
+	assert_string_equal(found.list[0].peer, "[fd80::2]:4711?");
+	assert_int_equal(found.list[0].subflows, 2);
+	assert_true(found.list[0].mptcp && found.list[0].peer_joined);
+	assert_true(!found.list[1].mptcp && !found.list[1].opened_here);
+	assert_true(orders_retire(orders, mac1, mac2, false, in_seconds(5), &refusal) < 0);
 	assert_int_equal(refusal->code, EREMOTEIO);
 	assert_string_equal(refusal->message,
 			    "order retire: the guest's agent refuses: b is in use?[31m?");
@@ -162,7 +198,7 @@ static void test_repeated_after_silence_and_hangup(void **state)
 	struct orders *orders = orders_open(path, NULL);
 
 	(void)state;
-	assert_ok(orders_retire(orders, mac1, mac2, in_seconds(20), &err));
+	assert_ok(orders_retire(orders, mac1, mac2, false, in_seconds(20), &err));
 	assert_int_equal(id_count, 5);
 	for (int i = 1; i < 5; i++)
 		assert_true(ids[i] == ids[0]);
@@ -208,7 +244,7 @@ static void test_flood_is_cut_off(void **state)
 	struct orders *orders = orders_open(path, NULL);
 
 	(void)state;
-	assert_ok(orders_retire(orders, mac1, mac2, in_seconds(10), &err));
+	assert_ok(orders_retire(orders, mac1, mac2, false, in_seconds(10), &err));
 	finish(thread, orders);
 }
 
@@ -221,9 +257,9 @@ static void test_time_limit(void **state)
 	struct orders *nobody = orders_open("/tmp/edgehop-test-no-such.sock", NULL);
 
 	(void)state;
-	assert_error(orders_retire(orders, mac1, mac2, clock_ns() + 300 * NS_PER_MS, &err),
+	assert_error(orders_retire(orders, mac1, mac2, false, clock_ns() + 300 * NS_PER_MS, &err),
 		     ETIMEDOUT);
-	assert_error(orders_retire(nobody, mac1, mac2, clock_ns() + 300 * NS_PER_MS, &err),
+	assert_error(orders_retire(nobody, mac1, mac2, false, clock_ns() + 300 * NS_PER_MS, &err),
 		     ETIMEDOUT);
 	assert_true(clock_ns() - began < 2 * NS_PER_SEC);
 	orders_close(nobody);

@@ -187,6 +187,10 @@ static void assert_all_reachable(void)
 	/* A neighbour of the old network, whom the VM asks for by ARP. */
 	assert_reachable("10.80.1.2", "10.80.1.10", east);
 	assert_reachable("fd90::2", "fd80:1::10", client);
+	assert_reachable("fd80:1::1", "fd80:1::10", inet);
+	ns_enter(vm);
+	assert_int_equal(system("ip -6 neigh flush all"), 0);
+	assert_reachable("fd80:1::2", "fd80:1::10", east);
 }
 
 /* IPv6 addresses of fresh devices take their time. */
@@ -215,7 +219,7 @@ static void leave_east(void)
 	ns_enter(west);
 	assert_ok(tunnel_guest_attach(&at_destination, "tap", mac, old, 2, &err));
 	ns_enter(east);
-	assert_ok(tunnel_redirect(&at_source, "br-site", old, 2, &err));
+	assert_ok(tunnel_redirect(&at_source, "br-site", 0, old, 2, &err));
 }
 
 static void return_to_east(void)
@@ -234,7 +238,7 @@ static void return_to_east(void)
 	assert_int_equal(system("ip neigh flush all"), 0);
 	ns_enter(east);
 	assert_ok(tap_place_active("tap", "br-site", &err));
-	assert_ok(tunnel_redirect_undo(&at_source, "br-site", old, 2, &err));
+	assert_ok(tunnel_redirect_undo(&at_source, "br-site", 0, old, 2, &err));
 	assert_ok(garp_send("br-site", &old[0].address, mac, &err));
 	assert_ok(garp_send("br-site", &old[1].address, mac, &err));
 }
@@ -296,7 +300,7 @@ static void test_everything_can_be_repeated(void **state)
 		assert_ok(mac_parse(vm_mac, mac, &err));
 		assert_ok(tunnel_guest_attach(&at_destination, "tap", mac, old, 2, &err));
 		ns_enter(east);
-		assert_ok(tunnel_redirect(&at_source, "br-site", old, 2, &err));
+		assert_ok(tunnel_redirect(&at_source, "br-site", 0, old, 2, &err));
 		ns_enter(west);
 	}
 	assert_all_reachable();
@@ -306,7 +310,7 @@ static void test_everything_can_be_repeated(void **state)
 		assert_ok(tunnel_guest_detach(&at_destination, "tap", old, 2, &err));
 		assert_ok(tunnel_close(&at_destination, &err));
 		ns_enter(east);
-		assert_ok(tunnel_redirect_undo(&at_source, "br-site", old, 2, &err));
+		assert_ok(tunnel_redirect_undo(&at_source, "br-site", 0, old, 2, &err));
 		assert_ok(tunnel_close(&at_source, &err));
 	}
 	assert_clean(east);
@@ -361,8 +365,8 @@ static void test_host_that_is_the_gateway(void **state)
 	(void)state;
 	ns_enter(east);
 	assert_ok(tunnel_open(&at_source, &err));
-	assert_ok(tunnel_redirect(&at_source, "br-site", &config, 1, &err));
-	assert_ok(tunnel_redirect_undo(&at_source, "br-site", &config, 1, &err));
+	assert_ok(tunnel_redirect(&at_source, "br-site", 0, &config, 1, &err));
+	assert_ok(tunnel_redirect_undo(&at_source, "br-site", 0, &config, 1, &err));
 	assert_ok(tunnel_close(&at_source, &err));
 	assert_clean(east);
 }

@@ -2,6 +2,10 @@
 /* The QEMU driver's way of a hop, and the way back from every place where it may be interrupted. */
 #include "tests/unit/test-qemu-rig.h"
 
+#include <sys/uio.h>
+
+#include "migrate/hypervisor/qemu.h"
+
 static void test_whole_hop(void **unused)
 {
 	struct hv_memory memory;
@@ -240,6 +244,90 @@ static void test_start_says_why_not(void **unused)
 	assert_int_not_equal(hv_start(at(SOURCE), NULL), 0);
 }
 
+/* Writes to each page of a stretch of the guest's memory, past the guest, until it is killed. */
+static pid_t scribble(uint64_t base, uint64_t bytes)
+{
+	pid_t qemu = qemu_pid(vm[SOURCE]), child = fork();
+
+	for (uint64_t n = 1; child == 0; n++)
+		for (uint64_t at_page = 0; at_page < bytes; at_page += 4096) {
+			struct iovec from = {&n, sizeof(n)};
+			struct iovec to = {(void *)(uintptr_t)(base + at_page), sizeof(n)};
+
+			if (process_vm_writev(qemu, &from, 1, &to, 1, 0) < 0)
+				_exit(1);
+			if (at_page % (64 * 4096) == 0)
+				clock_sleep_ms(1);
+		}
+	return child;
+}
+
+static void test_survey(void **unused)
+{
+	const uint64_t stretch = 8 << 20;
+	struct hv_survey before, after;
+	unsigned long long base = 0;
+	json_t *answer;
+	pid_t child;
+
+	(void)unused;
+	ok(hv_survey(at(SOURCE), 400 * NS_PER_MS, &before, &failure));
+	assert_int_equal(before.memory, def.memory);
+	assert_true(before.nonzero < before.memory / 2);
+	assert_int_equal(before.dirty_count, 2);
+	assert_true(before.dirty[1].bytes < 1 << 20);
+	assert_true(before.disks[0].size > 0 && before.disks[0].allocated > 0);
+	assert_int_equal(before.disk_count, 2);
+
+	/* 8 MiB in the middle of its memory, which nobody uses. */
+	answer = qemu_ask(at(SOURCE), "human-monitor-command",
+			  json_pack("{s:s}", "command-line", "gpa2hva 0x1000000"), &failure);
+	assert_int_equal(sscanf(strstr(json_string_value(answer), " is "), " is %llx", &base), 1);
+	json_decref(answer);
+	assert_true(base > 0);
+	qemu_drop_monitor(vm[SOURCE]); /* the child would keep it busy */
+	child = scribble(base, stretch);
+	clock_sleep_ms(200);
+	ok(hv_survey(at(SOURCE), 400 * NS_PER_MS, &after, &failure));
+	assert_true(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+	print_message("8 MiB scribbled: %llu more are not zero, %llu dirty\n",
+		      (unsigned long long)(after.nonzero - before.nonzero),
+		      (unsigned long long)after.dirty[1].bytes);
+	assert_in_range(after.nonzero - before.nonzero, stretch * 3 / 4, stretch * 5 / 4);
+	assert_in_range(after.dirty[1].bytes, stretch / 4, stretch * 5 / 4);
+	assert_state(SOURCE, HV_RUNNING);
+}
+
+static bool has_name(char *const *list, const char *name)
+{
+	for (size_t i = 0; list[i]; i++)
+		if (strcmp(list[i], name) == 0)
+			return true;
+	return false;
+}
+
+static void test_capabilities(void **unused)
+{
+	struct hv_capabilities *can = hv_capabilities("qemu", VM_ACCEL_TCG, &failure);
+	auto_error err = NULL;
+
+	(void)unused;
+	assert_non_null(can);
+	assert_in_range(can->version[0], '1', '9');
+	assert_true(has_name(can->machines, "q35") && has_name(can->machines, def.machine));
+	assert_true(has_name(can->cpus, "qemu64") && !has_name(can->cpus, "host"));
+	hv_capabilities_free(can);
+	assert_null(hv_capabilities("xen", VM_ACCEL_TCG, &err));
+	assert_non_null(strstr(error_text(err), "xen"));
+
+	/* The hypervisor's own words, whatever is wrong with it. */
+	error_free(steal_ptr(err));
+	setenv("EDGEHOP_QEMU", "no-such-qemu", 1);
+	assert_null(hv_capabilities("qemu", VM_ACCEL_TCG, &err));
+	unsetenv("EDGEHOP_QEMU");
+	assert_non_null(strstr(error_text(err), "no-such-qemu: No such file"));
+}
+
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, set_up, tear_down)
 
 int main(void)
@@ -262,6 +350,8 @@ int main(void)
 		TEST(test_mirror_abort_hangs),
 		TEST(test_loaded_fails_when_stream_breaks),
 		TEST(test_start_says_why_not),
+		TEST(test_survey),
+		cmocka_unit_test(test_capabilities),
 	};
 
 	if (system("qemu-system-x86_64 --version >/dev/null 2>&1") != 0)

@@ -22,6 +22,8 @@
 #include "common/log.h"
 #include "migrate/transport/channel.h"
 #include "migrate/transport/frame.h"
+#include "migrate/transport/mptcp.h"
+#include "migrate/transport/pacer.h"
 #include "migrate/transport/relay.h"
 
 #define HOP "0d0f6c3e-9a3b-4f5e-8a57-0c2c5d0f6c3e"
@@ -34,6 +36,11 @@ static struct ip_addr loopback(void)
 	const uint8_t bytes[] = {127, 0, 0, 1};
 
 	return ip_from_bytes(AF_INET, bytes);
+}
+
+static struct listener *listen_on(uint16_t *port, bool plain)
+{
+	return listener_start(mptcp_listen(port, 0, NULL), &key, plain, NULL);
 }
 
 struct pair {
@@ -49,9 +56,9 @@ static void pair_open(struct pair *p, const char *name)
 	uint16_t port = 0;
 	struct channel *c;
 
-	p->listener = listener_start(&port, &key, 0, NULL);
+	p->listener = listen_on(&port, false);
 	assert_non_null(p->listener);
-	c = channel_connect(&to, 1, port, &key, name, 0, soon, NULL);
+	c = channel_connect(&to, 1, port, &key, name, 0, false, soon, NULL);
 	assert_non_null(c);
 	p->near_fd = relay_start_pair(c, 5000, &p->near, NULL);
 	c = listener_take(p->listener, name, soon, NULL);
@@ -155,6 +162,43 @@ static void both_ways_at_once(void **test)
 	pair_close(&p);
 }
 
+static void a_pacer_holds_all_its_relays(void **test)
+{
+	struct pair one, two;
+	struct pacer *pacer = pacer_create(NULL);
+	uint8_t block[65536] = {0};
+	int64_t begun;
+	double rate;
+	size_t sum = 0;
+
+	(void)test;
+	pair_open(&one, "memory");
+	pair_open(&two, "d0");
+	pacer_set_rate(pacer, 2000000);
+	relay_set_pacer(one.near, pacer);
+	relay_set_pacer(two.near, pacer);
+	begun = clock_ns();
+	while (clock_ns() < begun + 2 * NS_PER_SEC) {
+		ssize_t n;
+
+		while (send(one.near_fd, block, sizeof(block), MSG_DONTWAIT) > 0)
+			;
+		while (send(two.near_fd, block, sizeof(block), MSG_DONTWAIT) > 0)
+			;
+		while ((n = recv(one.far_fd, block, sizeof(block), MSG_DONTWAIT)) > 0)
+			sum += (size_t)n;
+		while ((n = recv(two.far_fd, block, sizeof(block), MSG_DONTWAIT)) > 0)
+			sum += (size_t)n;
+		clock_sleep_ms(1);
+	}
+	rate = (double)sum * 1e9 / (double)(clock_ns() - begun);
+	assert_true(rate > 1600000 && rate < 2200000);
+	pacer_set_rate(pacer, 0);
+	pair_close(&one);
+	pair_close(&two);
+	pacer_destroy(pacer);
+}
+
 static void a_dead_end_is_told(void **test)
 {
 	struct pair p;
@@ -197,8 +241,8 @@ static void silence_is_noticed(void **test)
 	int64_t soon = clock_ns() + 5 * NS_PER_SEC;
 	struct relay *relay;
 	uint16_t port = 0;
-	struct listener *l = listener_start(&port, &key, 0, NULL);
-	struct channel *near = channel_connect(&to, 1, port, &key, "control", 0, soon, NULL);
+	struct listener *l = listen_on(&port, false);
+	struct channel *near = channel_connect(&to, 1, port, &key, "control", 0, false, soon, NULL);
 	struct channel *far = listener_take(l, "control", soon, NULL); /* says nothing any more */
 	auto_error why = NULL;
 	int fd = relay_start_pair(near, 1500, &relay, NULL);
@@ -221,7 +265,7 @@ static void strangers(void **test)
 	struct ip_addr to = loopback();
 	int64_t soon = clock_ns() + 10 * NS_PER_SEC;
 	uint16_t port = 0;
-	struct listener *l = listener_start(&port, &key, 0, NULL);
+	struct listener *l = listen_on(&port, false);
 	int idle[80];
 	auto_error why = NULL;
 	struct sockaddr_in in = {.sin_family = AF_INET,
@@ -236,9 +280,9 @@ static void strangers(void **test)
 		if (i % 2)
 			assert_true(write(idle[i], "GET / HTTP/1.0\r\n\r\n", 18) == 18);
 	}
-	assert_null(channel_connect(&to, 1, port, &wrong, "memory", 0, soon, &why));
+	assert_null(channel_connect(&to, 1, port, &wrong, "memory", 0, false, soon, &why));
 	assert_non_null(why);
-	c = channel_connect(&to, 1, port, &key, "memory", 0, soon, NULL);
+	c = channel_connect(&to, 1, port, &key, "memory", 0, false, soon, NULL);
 	assert_non_null(c);
 	channel_destroy(c);
 	c = listener_take(l, "memory", soon, NULL);
@@ -298,6 +342,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_ways_at_once),
+		cmocka_unit_test(a_pacer_holds_all_its_relays),
 		cmocka_unit_test(a_dead_end_is_told),
 		cmocka_unit_test(a_broken_local_end_fails_the_far_one),
 		cmocka_unit_test(silence_is_noticed),

@@ -6,6 +6,7 @@
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
+#include "common/seal.h"
 #include "common/uuid.h"
 #include "migrate/vm/owner.h"
 #include "migrate/vm/vm_store.h"
@@ -57,8 +58,10 @@ static void test_round_trip(void **unused)
 	assert_int_equal(owner_read("web", &owner, NULL), 0);
 	assert_int_equal(owner.epoch, 7);
 	assert_string_equal(owner.host, HOST_UUID);
-	assert_string_equal(owner.nic, "nic1");
+	assert_string_equal(owner_nic(&owner, "site"), "nic1");
 	owner.epoch = 8;
+	assert_string_equal(owner.host_name, ""); /* written before hosts' names were kept */
+	strcpy(owner.host_name, "west");
 	assert_int_equal(owner_write("web", &owner, NULL), 0);
 	assert_int_equal(owner_read("web", &again, NULL), 0);
 	assert_memory_equal(&owner, &again, sizeof(owner));
@@ -70,11 +73,64 @@ static void test_round_trip(void **unused)
 	assert_int_equal(owner_require_self("web", &again, NULL), -1);
 }
 
+/* One of the second version, with its sum. */
+static void put_sealed(const char *nic)
+{
+	auto_json object =
+		json_pack("{s:i, s:s, s:i, s:s, s:{s:s}, s:s}", "edgehop-owner", 2, "vm", VM_UUID,
+			  "epoch", 7, "owner", HOST_UUID, "nics", "site", nic, "site", "west");
+	auto_free char *text = NULL;
+
+	assert_int_equal(seal_add(object, NULL), 0);
+	text = json_dumps(object, JSON_COMPACT);
+	put(text);
+}
+
+static void test_a_sum_is_required(void **unused)
+{
+	struct owner owner;
+	auto_error err = NULL;
+
+	(void)unused;
+	put_sealed("nic0");
+	assert_int_equal(owner_read("web", &owner, NULL), 0);
+	put("{\"edgehop-owner\":2,\"vm\":\"" VM_UUID "\",\"epoch\":7,\"owner\":\"" HOST_UUID
+	    "\",\"nics\":{\"site\":\"nic0\"},\"site\":\"west\"}");
+	assert_int_equal(owner_read("web", &owner, &err), -1);
+	assert_non_null(strstr(err->message, "found no sum"));
+}
+
+/* What the first version wrote is read; several networks come back as they were written. */
+static void test_networks(void **unused)
+{
+	struct owner owner, again;
+	auto_error err = NULL;
+
+	(void)unused;
+	put(good);
+	assert_int_equal(owner_read("web", &owner, NULL), 0);
+	assert_int_equal(owner.nic_count, 1);
+	assert_null(owner_nic(&owner, "mgmt"));
+	owner_set_nic(&owner, "mgmt", "nic3");
+	owner_set_nic(&owner, "site", "nic0");
+	strcpy(owner.home, "east");
+	assert_int_equal(owner_write("web", &owner, NULL), 0);
+	assert_int_equal(owner_read("web", &again, NULL), 0);
+	assert_memory_equal(&owner, &again, sizeof(owner));
+	assert_string_equal(owner_nic(&again, "site"), "nic0");
+	assert_string_equal(owner_nic(&again, "mgmt"), "nic3");
+	assert_string_equal(again.home, "east");
+	put_sealed("../x");
+	assert_int_equal(owner_read("web", &owner, &err), -1);
+	assert_non_null(
+		strstr(err->message, "field nics: found \"../x\" of \"site\", expected names"));
+}
+
 static void test_mistakes(void **unused)
 {
 	static const struct mistake mistakes[] = {
-		{"\"edgehop-owner\":1", "\"edgehop-owner\":2",
-		 "field edgehop-owner: found 2, expected 1 to 1"},
+		{"\"edgehop-owner\":1", "\"edgehop-owner\":3",
+		 "field edgehop-owner: found 3, expected 1 to 2"},
 		{"\"epoch\":7", "\"epoch\":0",
 		 "field epoch: found 0, expected 1 to 9223372036854775807"},
 		{"\"epoch\":7", "\"epoch\":7.5",
@@ -168,8 +224,9 @@ static void test_host_uuid(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_round_trip), TEST(test_mistakes),  TEST(test_absent),
-		TEST(test_uuids),      TEST(test_host_uuid),
+		TEST(test_round_trip), TEST(test_networks), TEST(test_a_sum_is_required),
+		TEST(test_mistakes),   TEST(test_absent),   TEST(test_uuids),
+		TEST(test_host_uuid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

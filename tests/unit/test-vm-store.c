@@ -111,7 +111,7 @@ static void test_define(void **unused)
 	assert_int_equal(owner_require_self("web", &owner, NULL), 0);
 	assert_string_equal(owner.host, self);
 	assert_string_equal(owner.vm, def->uuid);
-	assert_string_equal(owner.nic, "nic0");
+	assert_string_equal(owner_nic(&owner, "site"), "nic0");
 	assert_string_equal(owner.site, "east");
 	assert_int_equal(owner.epoch, 1);
 }
@@ -204,7 +204,7 @@ static void test_lock(void **unused)
 
 static struct owner foreign_owner(uint64_t epoch)
 {
-	struct owner owner = {.epoch = epoch, .host = OTHER_HOST, .nic = "nic0", .site = "east"};
+	struct owner owner = {.epoch = epoch, .host = OTHER_HOST, .site = "east"};
 
 	strcpy(owner.vm, def->uuid);
 	return owner;

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/bytes.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "migrate/transport/confine.h"
+#include "migrate/transport/door.h"
+#include "migrate/transport/mptcp.h"
+#include "migrate/transport/relay.h"
+
+#define HOP "0d0f6c3e-9a3b-4f5e-8a57-0c2c5d0f6c3e"
+
+static const struct channel_key key = {.hop = HOP, .key = {1, 2, 3}};
+static const struct channel_key wrong = {.hop = HOP, .key = {9, 9, 9}};
+
+/* A door, and the source's end of one channel through it. */
+struct rig {
+	struct door *door;
+	uint16_t port;
+	struct relay *source;
+	int source_fd, local_fd;
+};
+
+static struct ip_addr loopback(void)
+{
+	const uint8_t bytes[] = {127, 0, 0, 1};
+
+	return ip_from_bytes(AF_INET, bytes);
+}
+
+static int64_t soon(void)
+{
+	return clock_ns() + 5 * NS_PER_SEC;
+}
+
+static struct channel *connect_with(const struct rig *rig, const struct channel_key *with,
+				    bool plain)
+{
+	struct ip_addr to = loopback();
+
+	return channel_connect(&to, 1, rig->port, with, "memory", 0, plain, soon(), NULL);
+}
+
+static void rig_open(struct rig *rig, bool plain, bool door_plain)
+{
+	auto_error why = NULL;
+	struct channel *channel;
+	int ends[2];
+
+	rig->port = 0;
+	rig->door = door_start(&key, door_plain, &why);
+	assert_non_null(rig->door);
+	assert_int_equal(door_listen(rig->door, mptcp_listen(&rig->port, 0, NULL), &why), 0);
+	channel = connect_with(rig, &key, plain);
+	assert_non_null(channel);
+	assert_int_equal(channel->plain, plain && door_plain);
+	rig->source_fd = relay_start_pair(channel, 5000, &rig->source, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	rig->local_fd = ends[0];
+	assert_int_equal(door_attach(rig->door, "memory", ends[1], 5000, soon(), &why), 0);
+}
+
+static void rig_close(struct rig *rig)
+{
+	relay_destroy(rig->source);
+	door_destroy(rig->door);
+	close(rig->source_fd);
+	close(rig->local_fd);
+}
+
+#define BLOCK  ((size_t)64 << 10)
+#define BLOCKS 100
+
+static void *pour(void *arg)
+{
+	static uint8_t block[BLOCK];
+
+	for (int i = 0; i < BLOCKS; i++) {
+		memset(block, i, sizeof(block));
+		if (write_all(*(int *)arg, block, sizeof(block), NULL) < 0)
+			break;
+	}
+	return NULL;
+}
+
+static void check_flow(int from, int to)
+{
+	static uint8_t block[BLOCK];
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, pour, &from), 0);
+	for (int i = 0; i < BLOCKS; i++) {
+		assert_int_equal(read_all(to, block, sizeof(block), NULL), 0);
+		assert_int_equal(block[0], i);
+		assert_int_equal(block[BLOCK - 1], i);
+	}
+	pthread_join(thread, NULL);
+}
+
+static void flows_both_ways(bool plain, bool door_plain)
+{
+	struct rig rig;
+
+	rig_open(&rig, plain, door_plain);
+	check_flow(rig.source_fd, rig.local_fd);
+	check_flow(rig.local_fd, rig.source_fd);
+	assert_int_equal(door_check(rig.door, NULL, NULL), 0);
+	rig_close(&rig);
+}
+
+static void moves_bytes(void **test)
+{
+	(void)test;
+	flows_both_ways(false, false);
+}
+
+static void moves_plain_bytes_when_both_want(void **test)
+{
+	(void)test;
+	flows_both_ways(true, true);
+	flows_both_ways(true, false); /* refused: encrypted */
+	flows_both_ways(false, true);
+}
+
+static void stranger_gets_nothing(void **test)
+{
+	struct rig rig;
+
+	(void)test;
+	rig_open(&rig, false, true);
+	assert_null(connect_with(&rig, &wrong, false));
+	assert_null(connect_with(&rig, &wrong, true));
+	check_flow(rig.source_fd, rig.local_fd);
+	rig_close(&rig);
+}
+
+static void tells_of_a_dead_channel(void **test)
+{
+	struct rig rig;
+	auto_error why = NULL;
+
+	(void)test;
+	rig_open(&rig, false, false);
+	relay_destroy(rig.source); /* as when the source dies */
+	rig.source = NULL;
+	for (int i = 0; i < 300 && door_check(rig.door, NULL, &why) == 0; i++)
+		clock_sleep_ms(10);
+	assert_non_null(why);
+	assert_non_null(strstr(why->message, "channel memory"));
+	assert_int_equal(door_check(rig.door, "control", NULL), 0);
+	assert_int_equal(door_check(rig.door, "memory", NULL), -1);
+	rig_close(&rig);
+}
+
+static void channel_that_never_comes(void **test)
+{
+	struct rig rig;
+	auto_error why = NULL;
+	int ends[2];
+
+	(void)test;
+	rig_open(&rig, false, false);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	assert_int_equal(
+		door_attach(rig.door, "d0", ends[1], 5000, clock_ns() + 100 * NS_PER_MS, &why), -1);
+	assert_int_equal(why->code, ETIMEDOUT);
+	close(ends[0]);
+	rig_close(&rig);
+}
+
+/* A source that vanished without a word, as the door sees it: its earlier channel is still open. */
+static void later_channel_takes_the_place(void **test)
+{
+	struct channel *earlier;
+	struct pollfd ended;
+	struct rig rig;
+	int ends[2];
+	char byte;
+
+	(void)test;
+	rig_open(&rig, false, false);
+	relay_destroy(rig.source); /* its failure is told ... */
+	close(rig.source_fd);
+	for (int i = 0; i < 300 && door_check(rig.door, "memory", NULL) == 0; i++)
+		clock_sleep_ms(10);
+	assert_int_equal(door_check(rig.door, "memory", NULL), -1);
+	earlier = connect_with(&rig, &key, false);
+	assert_non_null(earlier);
+	close(rig.local_fd);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	assert_int_equal(door_attach(rig.door, "memory", ends[1], 5000, soon(), NULL), 0);
+	assert_int_equal(door_check(rig.door, "memory", NULL), 0); /* ... of that one only */
+	rig.local_fd = ends[0];
+	rig.source_fd = relay_start_pair(connect_with(&rig, &key, false), 5000, &rig.source, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	assert_int_equal(door_attach(rig.door, "memory", ends[1], 5000, soon(), NULL), 0);
+	ended = (struct pollfd){.fd = rig.local_fd, .events = POLLIN};
+	assert_int_equal(poll(&ended, 1, 2000), 1); /* the earlier one is over */
+	assert_int_equal(read(rig.local_fd, &byte, 1), 0);
+	close(rig.local_fd);
+	rig.local_fd = ends[0];
+	check_flow(rig.source_fd, rig.local_fd);
+	assert_int_equal(door_check(rig.door, "memory", NULL), 0);
+	channel_destroy(earlier);
+	rig_close(&rig);
+}
+
+/* What the process has given up, as the kernel has it. */
+static void is_confined(void **test)
+{
+	struct rig rig;
+	char path[64], line[256];
+	int seen = 0;
+	FILE *children, *status;
+	long pid = 0;
+
+	(void)test;
+	rig_open(&rig, false, false);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	children = fopen(path, "r");
+	assert_non_null(children);
+	assert_int_equal(fscanf(children, "%ld", &pid), 1);
+	fclose(children);
+	snprintf(path, sizeof(path), "/proc/%ld/status", pid);
+	status = fopen(path, "r");
+	assert_non_null(status);
+	while (fgets(line, sizeof(line), status)) {
+		seen += strcmp(line, "NoNewPrivs:\t1\n") == 0;
+		seen += strcmp(line, "Seccomp:\t2\n") == 0;
+		if (getuid() != 0) /* it had no rights to give up */
+			seen += strncmp(line, "Uid:", 4) == 0 || strncmp(line, "CapEff:", 7) == 0;
+		seen += strcmp(line, "Uid:\t65534\t65534\t65534\t65534\n") == 0;
+		seen += strcmp(line, "CapEff:\t0000000000001000\n") == 0; /* CAP_NET_ADMIN */
+	}
+	fclose(status);
+	assert_int_equal(seen, 4);
+	rig_close(&rig);
+}
+
+static void ends_with_its_process(void **test)
+{
+	struct rig rig;
+	auto_error why = NULL;
+	char path[64], byte;
+	FILE *children;
+	long pid = 0;
+
+	(void)test;
+	rig_open(&rig, false, false);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	children = fopen(path, "r");
+	assert_non_null(children);
+	assert_int_equal(fscanf(children, "%ld", &pid), 1);
+	fclose(children);
+	assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
+	assert_true(read(rig.local_fd, &byte, 1) <= 0);
+	for (int i = 0; i < 300 && door_check(rig.door, NULL, &why) == 0; i++)
+		clock_sleep_ms(10);
+	assert_non_null(why);
+	rig_close(&rig);
+}
+
+/* What a confined process gets when it asks for more; runs in a child, answers by its status. */
+static int ask_for_more(void)
+{
+	if (confine_process(NULL) < 0)
+		return 1;
+	if (open("/dev/null", O_RDONLY) >= 0 || errno != EPERM)
+		return 2;
+	if (socket(AF_INET, SOCK_STREAM, 0) >= 0 || errno != EPERM)
+		return 3;
+	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+	    MAP_FAILED)
+		return 4;
+	if (kill(getppid(), 0) == 0 || errno != EPERM)
+		return 5;
+	execl("/bin/true", "true", (char *)NULL);
+	return 6; /* not reached: killed */
+}
+
+static void confined_gets_no_more(void **test)
+{
+	int status;
+	pid_t child = fork();
+
+	(void)test;
+	if (child == 0)
+		_exit(ask_for_more());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSYS);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(moves_bytes),
+		cmocka_unit_test(moves_plain_bytes_when_both_want),
+		cmocka_unit_test(stranger_gets_nothing),
+		cmocka_unit_test(tells_of_a_dead_channel),
+		cmocka_unit_test(channel_that_never_comes),
+		cmocka_unit_test(later_channel_takes_the_place),
+		cmocka_unit_test(is_confined),
+		cmocka_unit_test(ends_with_its_process),
+		cmocka_unit_test(confined_gets_no_more),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	log_set_level(LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
