@@ -46,10 +46,14 @@ bool mptcp_available(const char **why_not)
 	return fd >= 0 && !*why_not;
 }
 
-static socklen_t to_sockaddr(const struct ip_addr *ip, uint16_t port, struct sockaddr_storage *out)
+/* For a socket of the given family; for an IPv6 one, an IPv4 address is mapped. */
+static socklen_t to_sockaddr(int family, const struct ip_addr *ip, uint16_t port,
+			     struct sockaddr_storage *out)
 {
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
+
 	memset(out, 0, sizeof(*out));
-	if (ip->family == AF_INET) {
+	if (family == AF_INET) {
 		struct sockaddr_in *in = (struct sockaddr_in *)out;
 
 		in->sin_family = AF_INET;
@@ -57,11 +61,15 @@ static socklen_t to_sockaddr(const struct ip_addr *ip, uint16_t port, struct soc
 		memcpy(&in->sin_addr, ip->bytes, 4);
 		return sizeof(*in);
 	}
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
-
 	in6->sin6_family = AF_INET6;
 	in6->sin6_port = htons(port);
-	memcpy(&in6->sin6_addr, ip->bytes, 16);
+	if (ip->family == AF_INET) {
+		in6->sin6_addr.s6_addr[10] = 0xff;
+		in6->sin6_addr.s6_addr[11] = 0xff;
+		memcpy(in6->sin6_addr.s6_addr + 12, ip->bytes, 4);
+	} else {
+		memcpy(&in6->sin6_addr, ip->bytes, 16);
+	}
 	return sizeof(*in6);
 }
 
@@ -100,10 +108,10 @@ void mptcp_grow_buffers(int fd, size_t bytes)
 	grow_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, bytes > WINDOW_LEAST ? bytes : WINDOW_LEAST);
 }
 
-static int bind_to(int fd, const struct ip_addr *from, struct error **err)
+static int bind_to(int fd, int family, const struct ip_addr *from, struct error **err)
 {
 	struct sockaddr_storage own;
-	socklen_t size = to_sockaddr(from, 0, &own);
+	socklen_t size = to_sockaddr(family, from, 0, &own);
 	char text[IP_TEXT];
 
 	if (bind(fd, (struct sockaddr *)&own, size) < 0)
@@ -111,13 +119,27 @@ static int bind_to(int fd, const struct ip_addr *from, struct error **err)
 	return 0;
 }
 
+/* *family: that of the socket; a kernel without IPv6 gives one of IPv4 for an IPv4 address. */
+static int dial_socket(const struct ip_addr *address, int *family, const char **why_not)
+{
+	int fd = stream_socket(*family, why_not);
+
+	if (fd >= 0 || errno != EAFNOSUPPORT || address->family != AF_INET)
+		return fd;
+	*family = AF_INET;
+	return stream_socket(*family, why_not);
+}
+
 int mptcp_connect(const struct ip_addr *from, const struct ip_addr *address, uint16_t port,
 		  size_t buffer, int64_t deadline_ns, struct error **err)
 {
-	struct sockaddr_storage to;
-	socklen_t to_size = to_sockaddr(address, port, &to);
+	/* The kernel lets IPv6 subflows join only connections of an IPv6 socket, whatever they
+	 * began on. */
+	int family = AF_INET6;
 	const char *why_not;
-	auto_close fd = stream_socket(address->family, &why_not);
+	auto_close fd = dial_socket(address, &family, &why_not);
+	struct sockaddr_storage to;
+	socklen_t to_size = to_sockaddr(family, address, port, &to);
 	struct pollfd p = {.fd = fd, .events = POLLOUT};
 	int problem = 0;
 	socklen_t size = sizeof(problem);
@@ -128,7 +150,7 @@ int mptcp_connect(const struct ip_addr *from, const struct ip_addr *address, uin
 		return error_errno(err, "socket for %s", text);
 	if (buffer)
 		mptcp_grow_buffers(fd, buffer);
-	if (from && bind_to(fd, from, err) < 0)
+	if (from && bind_to(fd, family, from, err) < 0)
 		return -1;
 	if (connect(fd, (struct sockaddr *)&to, to_size) == 0)
 		return steal_fd(&fd);
