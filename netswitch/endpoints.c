@@ -23,6 +23,10 @@
  * told, then the file. So after a crash at any point the file names at least what is ours, and a
  * release, which takes what is absent for done, leaves nothing behind.
  *
+ * An endpoint outlives its holder for as long as there is another one. Where an address is an
+ * endpoint, joins from it go by the endpoint's id, and removing that closes them: so the end of one
+ * hop would take a path from those that go the other way at that time.
+ *
  * An address that the kernel has as an explicit endpoint and "ours" does not name is somebody
  * else's: it is held like any other and not removed. Where a connection of this host joins an
  * announced address, the kernel makes an endpoint of the local one by itself, flag IMPLICIT, and
@@ -80,7 +84,6 @@ static int note_implicit(struct endpoint_state *state, struct error **err)
 	return 0;
 }
 
-/* The last holder has left: what the kernel made for the hops' connections goes. */
 static int forget_implicit(struct endpoint_state *state, struct error **err)
 {
 	const json_t *noted = json_object_get(state->root, "implicit");
@@ -123,7 +126,6 @@ static int plan_limits(struct endpoint_state *state, struct error **err)
 	return 0;
 }
 
-/* The last holder has left. */
 static int restore_limits(struct endpoint_state *state, struct error **err)
 {
 	const json_t *plan = json_object_get(state->root, "limits");
@@ -157,8 +159,8 @@ static bool is_held(const struct endpoint_state *state, const char *address)
 	return false;
 }
 
-/* Makes the kernel forget those of ours that nobody holds, and the limits with the last holder. */
-static int drop_unheld(struct endpoint_state *state, struct error **err)
+/* Makes the kernel forget those of ours that nobody holds, and that `spared` (or NULL) lacks. */
+static int drop_unheld(struct endpoint_state *state, const json_t *spared, struct error **err)
 {
 	json_t *ours = endpoint_list_of(state->root, "ours");
 
@@ -167,7 +169,7 @@ static int drop_unheld(struct endpoint_state *state, struct error **err)
 		struct ip_addr addr;
 		int id;
 
-		if (text && is_held(state, text))
+		if (text && (is_held(state, text) || endpoint_list_has(spared, text)))
 			continue;
 		if (text && ip_parse(text, &addr, NULL) == 0) {
 			id = mptcp_pm_find(&addr, err);
@@ -177,12 +179,21 @@ static int drop_unheld(struct endpoint_state *state, struct error **err)
 		}
 		json_array_remove(ours, i);
 	}
-	if (json_array_size(json_object_get(state->root, "holders")) != 0)
-		return 0;
+	return 0;
+}
+
+static bool any_holder(const struct endpoint_state *state)
+{
+	return json_array_size(json_object_get(state->root, "holders")) != 0;
+}
+
+/* The last holder has left: what the kernel made for them goes, and the limits are as before. */
+static int drop_rest(struct endpoint_state *state, struct error **err)
+{
 	return forget_implicit(state, err) < 0 ? -1 : restore_limits(state, err);
 }
 
-/* Removes holders of which `gone` says so, and what they alone held; then the file says it. */
+/* Removes holders of which `gone` says so, with the last one all of ours; then the file says it. */
 static int drop_holders(struct endpoint_state *state,
 			bool (*gone)(const json_t *holder, void *context), void *context,
 			struct error **err)
@@ -198,7 +209,8 @@ static int drop_holders(struct endpoint_state *state,
 	}
 	if (!any)
 		return 0;
-	if (drop_unheld(state, err) < 0)
+	if (!any_holder(state) &&
+	    (drop_unheld(state, NULL, err) < 0 || drop_rest(state, err) < 0))
 		return -1;
 	return endpoint_state_save(state, err);
 }
@@ -280,7 +292,8 @@ int endpoints_hold(const char *hop, const struct ip_addr *addrs, size_t n, enum 
 	/* Back to what the hop held before; "ours" stays until the kernel has forgotten. */
 	if (before) {
 		json_object_set(state.root, "holders", json_object_get(before, "holders"));
-		if (drop_unheld(&state, NULL) == 0)
+		if (drop_unheld(&state, json_object_get(before, "ours"), NULL) == 0 &&
+		    (any_holder(&state) || drop_rest(&state, NULL) == 0))
 			endpoint_state_save(&state, NULL);
 	}
 	return error_wrap(err, "holding MPTCP endpoints");

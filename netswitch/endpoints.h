@@ -10,8 +10,9 @@
 
 /*
  * MPTCP endpoints and limits of a host. They belong to its network namespace, so to every hop on
- * it: hops hold them, and what edgehop added goes when its last holder leaves. Safe between
- * processes; each call may wait for another's to end, which takes milliseconds.
+ * it: hops hold them, and what edgehop added goes when the last hop that holds any leaves, since
+ * connections of all hops may go by it. Safe between processes; each call may wait for another's
+ * to end, which takes milliseconds.
  */
 enum endpoint_kind {
 	ENDPOINT_SIGNAL,  /* announced to peers, which connect to it (the destination's paths) */

@@ -88,7 +88,7 @@ hop_port()
 # wan_sample HOST: what its connections to other hosts' data ports have sent by now, lines of "PORT SOCKET PATH BYTES"
 wan_sample()
 {
-	lab exec "$1" ss -Htin state established '( sport != :22 and dport != :22 )' | awk '
+	lab exec "$1" ss -Htin state established '( sport != :22 and dport != :22 )' | sed 's/\[::ffff:\([0-9.]*\)\]/\1/g' | awk '
 		/^[0-9]/ { n = split($4, peer, ":"); port = peer[n]; split($4, net, "."); socket = $3 "-" $4
 			path = net[1] "." net[2] == "10.81" ? "wan" net[3] : "" }
 		path != "" && match($0, /bytes_sent:[0-9]+/) {

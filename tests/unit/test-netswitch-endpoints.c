@@ -62,11 +62,11 @@ static void test_counted(void **state)
 	assert_limits(8, 8);
 	assert_ok(endpoints_release(HOP_A, &err));
 	assert_ok(endpoints_release(HOP_A, &err));
-	assert_false(is_endpoint("10.81.1.2"));
-	assert_true(is_endpoint("10.81.2.2"));
+	/* B's connections may go by A's */
+	assert_true(is_endpoint("10.81.1.2") && is_endpoint("10.81.2.2"));
 	assert_limits(8, 8);
 	assert_ok(endpoints_release(HOP_B, &err));
-	assert_false(is_endpoint("10.81.2.2"));
+	assert_false(is_endpoint("10.81.1.2") || is_endpoint("10.81.2.2"));
 	assert_limits(2, 0);
 }
 
@@ -148,14 +148,19 @@ static void test_dead_holders_purged(void **state)
 	assert_true(is_endpoint("10.81.1.2") && is_endpoint("10.81.2.2"));
 	assert_ok(endpoints_purge(knows_a, &asked, &err));
 	assert_int_equal(asked, 2);
-	assert_true(is_endpoint("10.81.1.2"));
-	assert_false(is_endpoint("10.81.2.2"));
 	assert_ok(endpoints_release(HOP_A, &err)); /* as its recovery does */
-	assert_false(is_endpoint("10.81.1.2"));
 	assert_ok(endpoints_purge(NULL, NULL, &err));
 	assert_true(is_endpoint("10.81.9.9")); /* its holder lives: this process */
 	assert_limits(8, 8);
 	assert_ok(endpoints_release("cccccccc-0000-4000-8000-000000000003", &err));
+	assert_false(is_endpoint("10.81.1.2") || is_endpoint("10.81.2.2") ||
+		     is_endpoint("10.81.9.9"));
+	assert_limits(2, 0);
+	hold_and_die(HOP_A, "10.81.1.2");
+	assert_ok(endpoints_purge(knows_a, &asked, &err));
+	assert_true(is_endpoint("10.81.1.2")); /* it waits for its recovery */
+	assert_ok(endpoints_purge(NULL, NULL, &err));
+	assert_false(is_endpoint("10.81.1.2"));
 	assert_limits(2, 0);
 }
 
