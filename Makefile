@@ -35,13 +35,19 @@ UNITS     := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.
 
 PROGRAMS  := $(B)/edgehop $(B)/edgehop-guest
 
-.PHONY: all setup demo check check-units check-long bench lint format install uninstall clean
+.PHONY: all tools setup demo check check-units check-long bench lint format install uninstall clean
 all: $(PROGRAMS) $(KIT)
 
 setup:
 	scripts/setup
 
-$(B)/%.o: %.c
+# Said at once, and not by the compiler as the first header that is not there.
+tools:
+	@{ command -v $(CC) && pkg-config --exists $(PKGS); } >/dev/null 2>&1 || \
+		{ echo "make: the compiler or a library is missing: run \`make setup\` as root; missing packages:" $$(scripts/setup --list); \
+		exit 1; } >&2
+
+$(B)/%.o: %.c | tools
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c -o $@ $<
 
@@ -60,7 +66,7 @@ $(B)/edgehop-guest: $(GUEST) $(B)/libnetswitch.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmnl -ljansson
 
 # What the labs and benchmarks run beside the product; static, since some of it runs in the guest.
-$(B)/kit/%: tests/kit/%.c
+$(B)/kit/%: tests/kit/%.c | tools
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static -o $@ $<
 

@@ -18,6 +18,9 @@ bool units_parse_bytes(const char *text, uint64_t *bytes);
 /* "64k", "100M", "1G", "9600": bit/s, units are powers of 10. */
 bool units_parse_rate(const char *text, uint64_t *bits_per_second);
 
+/* A limit below this is a forgotten unit: no hop would get to its end. */
+#define UNITS_LEAST_LIMIT 64000
+
 /* "250us", "20ms", "5s", "2m", "1h": nanoseconds. The unit is required. */
 bool units_parse_duration(const char *text, int64_t *ns);
 

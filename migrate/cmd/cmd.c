@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "migrate/cmd/cmd.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <unistd.h>
 
 void cmd_complain(const char *fmt, ...)
 {
@@ -18,6 +21,8 @@ void cmd_complain(const char *fmt, ...)
 
 int cmd_fail(const struct error *err)
 {
-	cmd_complain("%s", error_text(err));
+	bool denied = err && (err->code == EACCES || err->code == EPERM) && geteuid() != 0;
+
+	cmd_complain("%s%s", error_text(err), denied ? "; edgehop has to run as root" : "");
 	return CMD_FAILED;
 }

@@ -13,8 +13,8 @@ enum cmd_status {
 };
 
 /*
- * The subcommands of edgehop, a file each; the table is in edgehop.c. argv[0] is the subcommand's
- * name. Each takes --help and returns an exit status.
+ * The subcommands of edgehop, a file each; the table is in edgehop.c. argv[0] is "edgehop: "
+ * and the subcommand's name. Each takes --help and returns an exit status.
  */
 int cmd_define(int argc, char **argv);
 int cmd_start(int argc, char **argv);

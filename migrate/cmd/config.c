@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
 #include <getopt.h>
+#include <net/if.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "migrate/cmd/cmd.h"
@@ -35,14 +39,19 @@ static int dump(const char *vm)
 	return CMD_DONE;
 }
 
-/* The VM's definition can be read, and fits this host. */
-static int check_vm(const char *name, const struct fleet_host *self)
+/* The VM's definition can be read, and fits this host and the fleet; self and fleet, or neither. */
+static int check_vm(const char *name, const struct fleet *fleet, const struct fleet_host *self)
 {
 	auto_error err = NULL;
 	auto_vm_def def = vm_store_load(name, &err);
 
 	if (!def || (self && !vm_def_site(def, self->site, &err)))
 		return cmd_fail(err);
+	for (size_t i = 0; self && i < def->site_count; i++)
+		if (!fleet_site(fleet, def->sites[i].name, &err)) {
+			error_wrap(&err, "VM %s", name);
+			return cmd_fail(err);
+		}
 	printf("VM %s: good\n", name);
 	return CMD_DONE;
 }
@@ -58,6 +67,32 @@ static int check_file(const char *path)
 	return CMD_DONE;
 }
 
+static void warn_of_file(const struct fleet_host *host, const char *key, const char *path)
+{
+	/* only root can say whether root may read it */
+	if (path && access(path, R_OK) < 0 && (geteuid() == 0 || errno != EACCES))
+		cmd_complain("warning: hosts.%s.ssh.%s: %s: %s", host->name, key, path,
+			     strerror(errno));
+}
+
+/* What the configuration names and this machine has not, or not yet: no mistake in the file. */
+static void warn_of_missing(const struct fleet *fleet, const struct fleet_host *self)
+{
+	for (size_t i = 0; i < self->bridge_count; i++)
+		if (if_nametoindex(self->bridges[i].device) == 0)
+			cmd_complain("warning: hosts.%s: found no bridge %s on this machine, "
+				     "expected it to be there when a VM starts",
+				     self->name, self->bridges[i].device);
+	for (size_t i = 0; i < fleet->host_count; i++) {
+		const struct fleet_host *host = &fleet->hosts[i];
+
+		if (host == self)
+			continue;
+		warn_of_file(host, "identity", host->ssh.identity);
+		warn_of_file(host, "known_hosts", host->ssh.known_hosts);
+	}
+}
+
 /* Everything there is; each complaint is printed, not only the first. */
 static int check_all(void)
 {
@@ -69,12 +104,14 @@ static int check_all(void)
 	char **names = NULL;
 	size_t count = 0;
 
-	if (self)
+	if (self) {
 		printf("fleet: good; this is host %s at site %s\n", self->name, self->site);
+		warn_of_missing(fleet, self);
+	}
 	if (vm_store_list(&names, &count, &bad_list) < 0)
 		return cmd_fail(bad_list);
 	for (size_t i = 0; i < count; i++)
-		if (check_vm(names[i], self) != CMD_DONE)
+		if (check_vm(names[i], fleet, self) != CMD_DONE)
 			status = CMD_FAILED;
 	vm_store_free_names(names, count);
 	return status;

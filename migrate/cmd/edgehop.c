@@ -74,8 +74,15 @@ static int run_program(const char *name, char **argv)
 
 int main(int argc, char **argv)
 {
+	static char called[32];
+
 	signal(SIGPIPE, SIG_IGN);
 	log_set_level(LOG_LEVEL_WARN);
+	if (argc == 2 && strcmp(argv[1], "--debug") == 0) {
+		cmd_complain("--debug: found nothing, expected MODULES, such as all, and a COMMAND "
+			     "(edgehop --help)");
+		return CMD_USAGE;
+	}
 	if (argc > 2 && strcmp(argv[1], "--debug") == 0) {
 		log_set_debug(argv[2]);
 		argc -= 2;
@@ -90,7 +97,10 @@ int main(int argc, char **argv)
 	argc--;
 	argv++;
 	for (size_t i = 0; i < ARRAY_SIZE(subcommands); i++)
-		if (strcmp(subcommands[i].name, argv[0]) == 0)
+		if (strcmp(subcommands[i].name, argv[0]) == 0) {
+			snprintf(called, sizeof(called), "edgehop: %s", argv[0]);
+			argv[0] = called; /* getopt's complaints begin with it */
 			return subcommands[i].run(argc, argv);
+		}
 	return run_program(argv[0], argv);
 }

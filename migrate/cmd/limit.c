@@ -25,9 +25,11 @@ static bool read_rate(const char *text, uint64_t *rate)
 		*rate = 0;
 		return true;
 	}
-	if (units_parse_rate(text, rate) && *rate >= 8)
+	if (units_parse_rate(text, rate) && *rate >= UNITS_LEAST_LIMIT)
 		return true;
-	cmd_complain("rate: found \"%s\", expected a rate in bit/s such as 50M, or off", text);
+	cmd_complain("rate: found \"%s\", expected a rate in bit/s of at least 64k such as 50M, or "
+		     "off; nothing was changed",
+		     text);
 	return false;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "migrate/cmd/cmd.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +13,14 @@
 #include "migrate/cmd/attach.h"
 #include "migrate/cmd/check.h"
 #include "migrate/hop/forecast.h"
+#include "migrate/hop/hops.h"
 #include "migrate/hop/keeper.h"
 #include "migrate/hop/open.h"
 #include "migrate/hop/source.h"
+#include "migrate/hypervisor/hypervisor.h"
 
 #define DOWNTIME_NS (300 * NS_PER_MS)
+#define ENDING_NS   (2 * NS_PER_SEC)
 
 struct options {
 	const char *vm, *site;
@@ -63,11 +67,12 @@ static bool take_downtime(const char *text, struct options *options)
 
 static bool take_rate(const char *text, struct options *options)
 {
-	if (units_parse_rate(text, &options->rate_limit) && options->rate_limit >= 8)
+	if (units_parse_rate(text, &options->rate_limit) &&
+	    options->rate_limit >= UNITS_LEAST_LIMIT)
 		return true;
 	cmd_complain(
-		"--rate-limit: found \"%s\", expected a rate in bit/s such as 50M; nothing was "
-		"started",
+		"--rate-limit: found \"%s\", expected a rate in bit/s of at least 64k such as 50M; "
+		"nothing was started",
 		text);
 	return false;
 }
@@ -188,6 +193,57 @@ static int dry_run(const struct options *options)
 	return check_refuses(check) ? CMD_FAILED : CMD_DONE;
 }
 
+/* A hop that a worker carries away from here. What is GONE is at most held at its destination. */
+static bool leaves(const json_t *entry, const char *vm)
+{
+	const char *side = json_string_value(json_object_get(entry, "side"));
+	const char *state = json_string_value(json_object_get(entry, "state"));
+	const char *whose = json_string_value(json_object_get(entry, "vm"));
+
+	return json_is_true(json_object_get(entry, "worker")) && whose && strcmp(whose, vm) == 0 &&
+	       (!side || strcmp(side, "source") == 0) && state && strcmp(state, "GONE") != 0;
+}
+
+/* Fails when the VM is under way already; a hop that is just ending is waited for. */
+static int require_no_hop(const char *vm, struct error **err)
+{
+	int64_t deadline = clock_ns() + ENDING_NS;
+
+	for (;;) {
+		auto_json open = hops_open(NULL);
+		const json_t *entry = NULL;
+		size_t i;
+
+		json_array_foreach (open, i, entry)
+			if (leaves(entry, vm))
+				break;
+		if (i == json_array_size(open))
+			return 0;
+		if (clock_ns() > deadline)
+			return error_set(err, EBUSY,
+					 "VM %s: found hop %s of it under way (`edgehop status "
+					 "--watch %s` follows it); nothing was started",
+					 vm, json_string_value(json_object_get(entry, "hop")), vm);
+		clock_sleep_ms(100);
+	}
+}
+
+/* What can be seen at once is not worth a hop that is undone, in the history for good. */
+static int require_ready(const struct vm_def *vm, struct error **err)
+{
+	auto_hv hv = require_no_hop(vm->name, err) == 0 ? hv_open(vm, err) : NULL;
+
+	if (!hv)
+		return -1;
+	if (!hv_alive(hv))
+		return error_set(
+			err, ESRCH,
+			"VM %s: found it stopped, expected it to run (`edgehop start %s`); "
+			"nothing was started",
+			vm->name, vm->name);
+	return 0;
+}
+
 int cmd_migrate(int argc, char **argv)
 {
 	struct options options;
@@ -203,7 +259,7 @@ int cmd_migrate(int argc, char **argv)
 	fleet = fleet_load(NULL, &why);
 	if (fleet)
 		facts = hop_plan(fleet, options.vm, options.site, &why);
-	if (!facts)
+	if (!facts || require_ready(facts->vm, &why) < 0)
 		return cmd_fail(why);
 
 	forecast_settle(facts->vm->name, facts->destination, options.downtime_ns);

@@ -25,6 +25,7 @@ static const char help[] =
 struct wanted {
 	const char *what; /* VM's name or hop's UUID */
 	struct hop_facts *facts;
+	struct hop_facts *elsewhere; /* held too, but this host was its source */
 };
 
 static int match(const char *hop, enum hop_state state, const json_t *json, void *context,
@@ -41,6 +42,8 @@ static int match(const char *hop, enum hop_state state, const json_t *json, void
 	/* By the VM's name only what is held here; by its own also what is not, which is told. */
 	if (is_hop || (side == HOP_DESTINATION && state == HOP_ACCEPTED))
 		wanted->facts = steal_ptr(facts);
+	else if (state == HOP_GONE && !wanted->elsewhere)
+		wanted->elsewhere = steal_ptr(facts);
 	return 0;
 }
 
@@ -127,6 +130,8 @@ int cmd_release(int argc, char **argv)
 	struct wanted wanted = {0};
 	auto_error why = NULL;
 	auto_facts facts = NULL;
+	auto_facts elsewhere = NULL;
+	int status;
 
 	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
 		fputs(help, stdout);
@@ -137,9 +142,17 @@ int cmd_release(int argc, char **argv)
 		return CMD_USAGE;
 	}
 	wanted.what = argv[1];
-	if (journal_each_open(match, &wanted, &why) < 0)
-		return cmd_fail(why);
+	status = journal_each_open(match, &wanted, &why);
 	facts = wanted.facts;
+	elsewhere = wanted.elsewhere;
+	if (status < 0)
+		return cmd_fail(why);
+	if (!facts && elsewhere) {
+		cmd_complain("%s: found no hop of it that is held here, but at host %s, where "
+			     "`edgehop release` is to be run; nothing was changed",
+			     argv[1], elsewhere->destination);
+		return CMD_FAILED;
+	}
 	if (!facts) {
 		cmd_complain("%s: found no hop of that VM or name that is held here; nothing was "
 			     "changed",

@@ -107,7 +107,8 @@ static int status_of_all(bool json)
 	auto_error why = NULL;
 	auto_json list = hops_open(&why);
 
-	show(list, json, print_hops);
+	if (json || !why || json_array_size(list) > 0)
+		show(list, json, print_hops);
 	return why ? cmd_fail(why) : CMD_DONE;
 }
 

@@ -46,7 +46,7 @@ static int stop_vm(const char *name, const struct options *options, struct error
 	if (why && !options->force)
 		return error_propagate(err, why);
 	if (why)
-		cmd_complain("VM %s: %s; it is ended now", name, error_text(why));
+		cmd_complain("%s; it is ended now", error_text(why));
 	error_free(why);
 	return hv_kill(vm, err) < 0 ? -1 : 1;
 }
@@ -56,10 +56,8 @@ static int stop_one(const char *name, const struct options *options)
 	auto_error err = NULL;
 	int stopped = stop_vm(name, options, &err);
 
-	if (stopped < 0) {
-		error_wrap(&err, "VM %s", name);
+	if (stopped < 0)
 		return cmd_fail(err);
-	}
 	if (stopped || !options->all)
 		printf(stopped ? "VM %s is stopped\n" : "VM %s does not run here\n", name);
 	return CMD_DONE;

@@ -98,7 +98,7 @@ bool value_rate(const char *text, void *into)
 {
 	uint64_t rate;
 
-	if (!units_parse_rate(text, &rate) || rate == 0)
+	if (!units_parse_rate(text, &rate) || rate < UNITS_LEAST_LIMIT)
 		return false;
 	*(uint64_t *)into = rate;
 	return true;

@@ -56,7 +56,7 @@ bool value_address_prefix(const char *text, void *into); /* struct ip_addr, /pre
 #define PATH_EXPECTED "an absolute path"
 bool value_path(const char *text, void *into); /* char *, malloc'ed; frees what was there */
 
-#define RATE_EXPECTED "a rate in bit/s such as 100M"
+#define RATE_EXPECTED "a rate in bit/s of at least 64k such as 100M"
 bool value_rate(const char *text, void *into); /* uint64_t, bit/s, not 0 */
 
 #define DURATION_EXPECTED "a duration such as 20ms, 5s or 2m, of at most 24h"

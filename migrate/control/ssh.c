@@ -163,6 +163,9 @@ static int authenticate(struct ssh *ssh, const struct remote_target *target, int
 	int n = LIBSSH2_ERROR_FILE;
 
 	if (target->identity) {
+		if (access(target->identity, R_OK) < 0)
+			return error_errno(err, "ssh: %s, expected a private key that can be read",
+					   target->identity);
 		n = RETRY(ssh, deadline_ns,
 			  libssh2_userauth_publickey_fromfile(ssh->session, target->user, NULL,
 							      target->identity, NULL));
@@ -177,6 +180,11 @@ static int authenticate(struct ssh *ssh, const struct remote_target *target, int
 	}
 	if (n == 0)
 		return 0;
+	if (!target->identity && n == LIBSSH2_ERROR_FILE) {
+		in_home(path, sizeof(path), "");
+		return error_set(err, ENOENT, "ssh: %s: found neither %s nor %s, expected a key",
+				 path, usual[0], usual[1]);
+	}
 	error_set(err, EACCES,
 		  "ssh: %s was not accepted for user %s, expected a key in its "
 		  "authorized_keys",

@@ -59,9 +59,14 @@ static bool look_at_state(struct check *check)
 		note_failure(check, FINDING_REFUSE, "state", why);
 		return false;
 	}
-	findings_add(&check->findings, state == HV_RUNNING ? FINDING_OK : FINDING_REFUSE, "state",
-		     "VM %s is %s%s", name, hv_state_name(state),
-		     state == HV_RUNNING ? "" : ", expected it to run");
+	if (state == HV_ABSENT)
+		findings_add(&check->findings, FINDING_REFUSE, "state",
+			     "VM %s is stopped, expected it to run (`edgehop start %s`)", name,
+			     name);
+	else
+		findings_add(&check->findings, state == HV_RUNNING ? FINDING_OK : FINDING_REFUSE,
+			     "state", "VM %s is %s%s", name, hv_state_name(state),
+			     state == HV_RUNNING ? "" : ", expected it to run");
 	return state == HV_RUNNING;
 }
 

@@ -73,6 +73,7 @@ void check_judge_guest(struct check *check)
 	const struct guest_hello *agent = &check->agent;
 	const struct guest_connections *found = &check->connections;
 	unsigned unknown = 0;
+	char doubt[96] = "";
 
 	if (!check->agent_answers)
 		return;
@@ -89,10 +90,11 @@ void check_judge_guest(struct check *check)
 	for (size_t i = 0; i < found->count; i++)
 		unknown += found->list[i].mptcp && !found->list[i].peer_joined &&
 			   !found->list[i].opened_here;
+	if (unknown)
+		snprintf(doubt, sizeof(doubt),
+			 ", of which %u can't be told to follow before they are asked to", unknown);
 	findings_add(&check->findings, found->plain ? FINDING_WARN : FINDING_OK, "connections",
-		     "%u MPTCP, of which %u can't be told to follow before they are asked to; %u "
-		     "plain TCP%s",
-		     found->mptcp, unknown, found->plain,
+		     "%u MPTCP%s; %u plain TCP%s", found->mptcp, doubt, found->plain,
 		     found->plain ? ", which keep the tunnel while they last" : "");
 }
 

@@ -198,9 +198,13 @@ int hops_choose(const json_t *list, const char *what, const char *nothing, char 
 
 int hops_find_open(const char *what, char hop[UUID_SIZE], struct error **err)
 {
-	auto_json open = hops_open(NULL);
+	auto_error why = NULL;
+	auto_json open = hops_open(&why);
 
-	return open ? hops_choose(open, what, "no hop under way of that name", hop, err) : -1;
+	/* Who may not look has not found nothing. */
+	if (why && (why->code == EACCES || why->code == EPERM))
+		return error_propagate(err, steal_ptr(why));
+	return hops_choose(open, what, "no hop under way of that name", hop, err);
 }
 
 static int add_over(const char *hop, enum hop_state state, const json_t *facts, void *list,

@@ -107,12 +107,15 @@ static void look_at_hypervisor(struct host_survey *survey, const char *hyperviso
 }
 
 /* Those to all networks. */
-static bool has_bridges(const struct fleet_host *host)
+static void look_for_bridges(struct host_survey *survey, const struct fleet_host *host)
 {
-	for (size_t i = 0; i < host->bridge_count; i++)
-		if (if_nametoindex(host->bridges[i].device) == 0)
-			return false;
-	return true;
+	survey->bridge = true;
+	for (size_t i = 0; i < host->bridge_count && survey->bridge; i++)
+		if (if_nametoindex(host->bridges[i].device) == 0) {
+			survey->bridge = false;
+			snprintf(survey->no_bridge, sizeof(survey->no_bridge), "%s",
+				 host->bridges[i].device);
+		}
 }
 
 static struct host_survey *make(const struct fleet *fleet, const char *vm, const char *hypervisor,
@@ -132,7 +135,7 @@ static struct host_survey *make(const struct fleet *fleet, const char *vm, const
 		 why_not ? why_not : "");
 	survey->memory_available = memory_available();
 	survey->disk_available = disk_available();
-	survey->bridge = has_bridges(self);
+	look_for_bridges(survey, self);
 	look_for_vm(survey, vm);
 	look_at_hypervisor(survey, hypervisor, accel);
 	survey->cpu_waited_us = pressure_cpu_us();
@@ -206,17 +209,17 @@ static json_t *names_to_json(char **list)
 
 json_t *host_survey_to_json(const struct host_survey *s)
 {
-	return json_pack("{s:s, s:s, s:I, s:b, s:s, s:I, s:I, s:b, s:b, s:b, s:b, s:I, s:s, s:s, "
-			 "s:s, s:o, s:o, s:I}",
-			 "host", s->host, "version", s->version, "wire", (json_int_t)s->wire,
-			 "mptcp", s->mptcp, "why_not", s->why_not_mptcp, "memory_available",
-			 (json_int_t)s->memory_available, "disk_available",
-			 (json_int_t)s->disk_available, "bridge", s->bridge, "vm_runs", s->vm_runs,
-			 "vm_busy", s->vm_busy, "vm_owned", s->vm_owned, "vm_epoch",
-			 (json_int_t)s->vm_epoch, "vm_uuid", s->vm_uuid, "hypervisor",
-			 s->hypervisor, "no_hypervisor", s->no_hypervisor, "machines",
-			 names_to_json(s->machines), "cpus", names_to_json(s->cpus),
-			 "cpu_waited_us", (json_int_t)s->cpu_waited_us);
+	return json_pack(
+		"{s:s, s:s, s:I, s:b, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:b, s:I, s:s, s:s, "
+		"s:s, s:o, s:o, s:I}",
+		"host", s->host, "version", s->version, "wire", (json_int_t)s->wire, "mptcp",
+		s->mptcp, "why_not", s->why_not_mptcp, "memory_available",
+		(json_int_t)s->memory_available, "disk_available", (json_int_t)s->disk_available,
+		"bridge", s->bridge, "no_bridge", s->no_bridge, "vm_runs", s->vm_runs, "vm_busy",
+		s->vm_busy, "vm_owned", s->vm_owned, "vm_epoch", (json_int_t)s->vm_epoch, "vm_uuid",
+		s->vm_uuid, "hypervisor", s->hypervisor, "no_hypervisor", s->no_hypervisor,
+		"machines", names_to_json(s->machines), "cpus", names_to_json(s->cpus),
+		"cpu_waited_us", (json_int_t)s->cpu_waited_us);
 }
 
 /* The other host's word: bounded, and made fit for terminals. */
@@ -280,6 +283,9 @@ struct host_survey *host_survey_from_json(const json_t *json, struct error **err
 	    take_text(json, "why_not", s->why_not_mptcp, sizeof(s->why_not_mptcp), err) < 0 ||
 	    take_text(json, "vm_uuid", s->vm_uuid, sizeof(s->vm_uuid), err) < 0 ||
 	    take_text(json, "hypervisor", s->hypervisor, sizeof(s->hypervisor), err) < 0 ||
+	    /* not told by an edgehop that is older */
+	    (json_object_get(json, "no_bridge") &&
+	     take_text(json, "no_bridge", s->no_bridge, sizeof(s->no_bridge), err) < 0) ||
 	    take_text(json, "no_hypervisor", s->no_hypervisor, sizeof(s->no_hypervisor), err) < 0 ||
 	    take_names(json, "machines", &s->machines, err) < 0 ||
 	    take_names(json, "cpus", &s->cpus, err) < 0) {

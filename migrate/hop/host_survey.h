@@ -22,16 +22,17 @@ struct host_survey {
 	int64_t wire;	  /* version of what hosts say to each other */
 	bool mptcp;
 	char why_not_mptcp[96];
-	uint64_t memory_available; /* bytes */
-	uint64_t disk_available;   /* bytes, where VMs lie */
-	int64_t cpu_waited_us;	   /* pressure_cpu_us() at the end of the survey */
-	bool bridge;		   /* the bridges of its networks are all there */
-	bool vm_runs;		   /* a VM of that name */
-	bool vm_busy;		   /* somebody works on it: a start, a hop, a recovery */
-	bool vm_owned;		   /* the host owns it */
-	uint64_t vm_epoch;	   /* of the ownership that it knows of; 0: none */
-	char vm_uuid[UUID_SIZE];   /* of the VM of that name; "": none */
-	char hypervisor[32];	   /* its version; "": see no_hypervisor */
+	uint64_t memory_available;	  /* bytes */
+	uint64_t disk_available;	  /* bytes, where VMs lie */
+	int64_t cpu_waited_us;		  /* pressure_cpu_us() at the end of the survey */
+	bool bridge;			  /* the bridges of its networks are all there */
+	char no_bridge[DEVICE_NAME_SIZE]; /* the first that is not; "": none, or not told */
+	bool vm_runs;			  /* a VM of that name */
+	bool vm_busy;			  /* somebody works on it: a start, a hop, a recovery */
+	bool vm_owned;			  /* the host owns it */
+	uint64_t vm_epoch;		  /* of the ownership that it knows of; 0: none */
+	char vm_uuid[UUID_SIZE];	  /* of the VM of that name; "": none */
+	char hypervisor[32];		  /* its version; "": see no_hypervisor */
 	char no_hypervisor[256];
 	char **machines, **cpus; /* NULL-terminated, owned; NULL when there is no hypervisor */
 };

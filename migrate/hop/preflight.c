@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/places.h"
 #include "common/units.h"
 
 /* What a hypervisor needs beside the guest's memory: for itself, and some to spare. */
@@ -236,9 +237,9 @@ static void judge_network(const struct preflight *p, struct findings *f)
 		findings_add(f, FINDING_OK, "bridge", "the bridges are there");
 	else
 		findings_add(f, FINDING_REFUSE, "bridge",
-			     "host %s has not all the bridges that the fleet's "
-			     "configuration names",
-			     p->there->host);
+			     "host %s has no %s, expected all the bridges that its %s names",
+			     p->there->host, *p->there->no_bridge ? p->there->no_bridge : "bridge",
+			     PLACE_CONFIG);
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
 		if (ends[i] && !ends[i]->mptcp)
 			findings_add(f, FINDING_WARN, "mptcp",

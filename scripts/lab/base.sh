@@ -15,8 +15,7 @@ die()
 
 usage_error()
 {
-	say "$*"
-	usage >&2
+	say "$* (see edgehop-lab help)"
 	exit 2
 }
 

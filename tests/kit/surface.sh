@@ -74,12 +74,12 @@ make_vm()
 		>"$folder/owner.json"
 }
 
-# make_journal HOP STATE: of a hop of web that is in this state
+# make_journal HOP STATE [SIDE]: of a hop of web that is in this state; this host is its source
 make_journal()
 {
-	jq -nc --arg hop "$1" --arg state "$2" --arg east "$self_uuid" --arg west "$west_uuid" \
+	jq -nc --arg hop "$1" --arg state "$2" --arg side "${3:-source}" --arg east "$self_uuid" --arg west "$west_uuid" \
 		--rawfile vm "$repo/docs/examples/web.yaml" '{journal: "edgehop", version: 1, compatible: 1, features: [],
-		hop: $hop, state: $state, time: "2026-03-01T10:00:00Z", facts: {side: "source", epoch: 1, vm: $vm, hop: $hop,
+		hop: $hop, state: $state, time: "2026-03-01T10:00:00Z", facts: {side: $side, epoch: 1, vm: $vm, hop: $hop,
 		source: "east", destination: "west", "source-site": "east", "destination-site": "west", "source-uuid": $east,
 		"destination-uuid": $west, "old-nic": "nic0", "new-nic": "nic1", "first-path": "wan1"}}' \
 		>"$EDGEHOP_ROOT/var/lib/edgehop/journal/$1.jsonl"

@@ -152,7 +152,12 @@ static void test_mistakes(void **unused)
 		{"    site: west\n", "",
 		 "f:8:5: hosts.west.site: found nothing, expected the name of its site"},
 		{"rate: 100M", "rate: fast",
-		 "f:15:16: paths.wan1.rate: found \"fast\", expected a rate in bit/s such as 100M"},
+		 "f:15:16: paths.wan1.rate: found \"fast\", expected a rate in bit/s of at least "
+		 "64k such as 100M"},
+		{"rate: 100M", "rate: 100",
+		 "f:15:16: paths.wan1.rate: found \"100\", expected a rate in bit/s of at least "
+		 "64k "
+		 "such as 100M"},
 		{"  west:", "  West:",
 		 "f:7:3: hosts.West: found this key, expected 1 to 32 characters of a-z, 0-9 and "
 		 "-"},
