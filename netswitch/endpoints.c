@@ -209,8 +209,7 @@ static int drop_holders(struct endpoint_state *state,
 	}
 	if (!any)
 		return 0;
-	if (!any_holder(state) &&
-	    (drop_unheld(state, NULL, err) < 0 || drop_rest(state, err) < 0))
+	if (!any_holder(state) && (drop_unheld(state, NULL, err) < 0 || drop_rest(state, err) < 0))
 		return -1;
 	return endpoint_state_save(state, err);
 }

@@ -86,7 +86,7 @@ int cmd_abort(int argc, char **argv)
 		return cmd_fail(why);
 	}
 	/* An aborted hop ends with 1: that is what was wanted here. */
-	status = attach_to_hop(hop, false);
+	status = attach_to_hop(hop, false, false);
 	if (status == CMD_DONE)
 		cmd_complain("too late for an abort: the hop is done");
 	return status == CMD_FAILED ? CMD_DONE : status == CMD_DONE ? CMD_FAILED : status;

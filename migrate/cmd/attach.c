@@ -158,10 +158,10 @@ static int connect_to_worker(const char *hop)
 	}
 }
 
-/* Passes the first interrupt on. Returns true when the second one came. */
-static bool handle_interrupts(const char *hop, int *handled)
+/* Passes the first interrupt on, in a hop that is this command's. True: leave the hop alone. */
+static bool handle_interrupts(const char *hop, bool mine, int *handled)
 {
-	if (interrupts >= 2)
+	if (interrupts >= (mine ? 2 : 1))
 		return true;
 	if (interrupts == 1 && *handled == 0) {
 		*handled = 1;
@@ -171,7 +171,7 @@ static bool handle_interrupts(const char *hop, int *handled)
 	return false;
 }
 
-static int follow(const char *hop, int fd, struct screen *screen, struct jsonl *lines)
+static int follow(const char *hop, bool mine, int fd, struct screen *screen, struct jsonl *lines)
 {
 	int handled = 0;
 
@@ -186,7 +186,7 @@ static int follow(const char *hop, int fd, struct screen *screen, struct jsonl *
 			show_progress(screen, line);
 		else if (why->code != ETIMEDOUT)
 			return await_keeper(screen, hop);
-		if (handle_interrupts(hop, &handled)) {
+		if (handle_interrupts(hop, mine, &handled)) {
 			fprintf(stderr,
 				"edgehop: hop %s goes on without this command: `edgehop "
 				"status`, `edgehop abort`\n",
@@ -196,7 +196,7 @@ static int follow(const char *hop, int fd, struct screen *screen, struct jsonl *
 	}
 }
 
-int attach_to_hop(const char *hop, bool json)
+int attach_to_hop(const char *hop, bool mine, bool json)
 {
 	struct screen screen = {.terminal = isatty(STDERR_FILENO), .json = json};
 	struct sigaction on = {.sa_handler = on_interrupt};
@@ -213,7 +213,7 @@ int attach_to_hop(const char *hop, bool json)
 	lines = jsonl_create((size_t)1 << 20);
 	if (!lines)
 		return 3;
-	status = follow(hop, fd, &screen, lines);
+	status = follow(hop, mine, fd, &screen, lines);
 	jsonl_destroy(lines);
 	return status;
 }

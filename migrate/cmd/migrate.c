@@ -281,5 +281,5 @@ int cmd_migrate(int argc, char **argv)
 		puts(facts->hop);
 		return CMD_DONE;
 	}
-	return attach_to_hop(facts->hop, options.json);
+	return attach_to_hop(facts->hop, true, options.json);
 }

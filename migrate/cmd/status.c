@@ -150,7 +150,7 @@ static int watch(const char *what, bool json)
 		status = find_running(hop);
 	else if (hops_find(what, hop, &why) < 0)
 		status = cmd_fail(why);
-	return status == CMD_DONE ? attach_to_hop(hop, json) : status;
+	return status == CMD_DONE ? attach_to_hop(hop, false, json) : status;
 }
 
 int cmd_status(int argc, char **argv)

@@ -70,7 +70,9 @@ static void detach(int log_fd, int keep)
 	}
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGINT, SIG_DFL);
+	/* whoever interrupts commands by their name means those at a terminal */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
 	setrlimit(RLIMIT_CORE, &no_core); /* the hop's key is in memory */
 	if (chdir("/") < 0)
 		log_warn("chdir: %s", strerror(errno));
