@@ -14,13 +14,14 @@
 #include "common/cleanup.h"
 #include "netswitch/rtnl-send.h"
 
-static int load_program(const struct bpf_insn *program, size_t count, struct error **err)
+int bpf_load(enum bpf_prog_type type, const struct bpf_insn *program, size_t count,
+	     struct error **err)
 {
 	union bpf_attr attr;
 	int fd;
 
 	memset(&attr, 0, sizeof(attr));
-	attr.prog_type = BPF_PROG_TYPE_SCHED_CLS;
+	attr.prog_type = type;
 	attr.insn_cnt = (uint32_t)count;
 	attr.insns = (uintptr_t)program;
 	attr.license = (uintptr_t) "GPL";
@@ -70,7 +71,7 @@ static int attach_program(int ifindex, int program, uint16_t order, const char *
 int bpf_hook_attach(int ifindex, const struct bpf_insn *program, size_t count, uint16_t order,
 		    const char *name, struct error **err)
 {
-	auto_close fd = load_program(program, count, err);
+	auto_close fd = bpf_load(BPF_PROG_TYPE_SCHED_CLS, program, count, err);
 
 	if (fd < 0 || add_hook(ifindex, err) < 0)
 		return -1;

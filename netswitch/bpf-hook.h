@@ -14,6 +14,10 @@
  * ingress hook of its clsact qdisc. They are part of the device, and end with it.
  */
 
+/* Loads a program of that type. Returns its descriptor. */
+int bpf_load(enum bpf_prog_type type, const struct bpf_insn *program, size_t count,
+	     struct error **err);
+
 /* Loads the program and attaches it in place of one of that order. The lowest order is first. */
 int bpf_hook_attach(int ifindex, const struct bpf_insn *program, size_t count, uint16_t order,
 		    const char *name, struct error **err);

@@ -37,7 +37,10 @@
  * Closing sockets are ignored, with one exception: a plain TCP one that still has bytes to
  * deliver, for as long as it has. Connections of the guest with itself don't leave it.
  *
- * A dump is no snapshot: a connection that is accepted while it runs may be missed.
+ * A connection that is just being made on an old address, with a peer that may hold it for made
+ * already, is one that has not joined. A dump is no snapshot: one that is accepted while it runs
+ * may be missed; so who removes an address has newcomers turned away first (newcomers.h), and
+ * counts again.
  */
 struct connection {
 	struct inet_diag_sockid old_id; /* of a subflow on an old address */
@@ -54,7 +57,8 @@ struct census {
 	struct connection *slots; /* open addressing; NULL: nothing yet */
 	size_t size, count;	  /* size is a power of 2 */
 	bool failed;
-	struct joins plain; /* of `joins`, what is known without the table */
+	struct joins
+		plain; /* of `joins`, what is known without the table; beginning: connections */
 };
 
 static bool is_among(const struct ip_addr *addr, const struct ip_addr *list, size_t count)
@@ -141,6 +145,12 @@ static void count_subflow(struct census *census, const struct guest_socket *seen
 	}
 }
 
+static void add_beginning(struct census *census, const struct guest_socket *seen)
+{
+	census->plain.connections++;
+	add_name(&census->plain, seen->msg->idiag_family, &seen->msg->id);
+}
+
 static void see_socket(const struct nlmsghdr *header, void *context)
 {
 	struct census *census = context;
@@ -155,6 +165,12 @@ static void see_socket(const struct nlmsghdr *header, void *context)
 	if ((!on_old && !on_new) || sockets_loopback(&seen.remote) ||
 	    is_among(&seen.remote, census->own, census->own_count))
 		return;
+	if (seen.msg->idiag_state == TCP_SYN_RECV) {
+		/* One that had no answer within a second is nobody's, or will ask again. */
+		if (on_old && seen.msg->idiag_retrans == 0)
+			add_beginning(census, &seen);
+		return;
+	}
 	closing = seen.msg->idiag_state != TCP_ESTABLISHED;
 	if (seen.mptcp && !closing) {
 		count_subflow(census, &seen, on_old);
@@ -180,6 +196,7 @@ static void sum_up(const struct census *census, struct joins *joins)
 			add_name(joins, connection->family, &connection->old_id);
 	}
 	joins->plain = census->plain.plain;
+	joins->connections += census->plain.connections;
 	for (size_t i = 0; i < census->plain.named && joins->named < JOINS_NAMED; i++)
 		memcpy(joins->waiting[joins->named++], census->plain.waiting[i], JOINS_NAME_SIZE);
 }
@@ -193,7 +210,8 @@ int joins_count(const struct joins_between *between, struct joins *joins, struct
 	if (rtnl_addr_list(NULL, &own, &census.own_count, err) < 0)
 		return -1;
 	census.own = own;
-	rc = sockets_dump(SOCKETS_OPEN | SOCKETS_CLOSING, see_socket, &census, err);
+	rc = sockets_dump(SOCKETS_BEGINNING | SOCKETS_OPEN | SOCKETS_CLOSING, see_socket, &census,
+			  err);
 	if (rc == 0 && census.failed)
 		rc = error_set(err, ENOMEM, "no memory for %zu connections", census.count);
 	if (rc == 0)

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "netswitch/garp.h"
 #include "netswitch/guest/dhcp.h"
+#include "netswitch/guest/newcomers.h"
 #include "netswitch/guest/spares.h"
 #include "netswitch/mptcp_pm.h"
 #include "netswitch/rtnl.h"
@@ -46,6 +47,7 @@
 #define TABLE_BASE	 0x65680000U
 #define MPTCP_LIMIT	 8    /* the kernel's maximum; less fails at a later hop */
 #define ADD_ADDR_TIMEOUT 1    /* seconds until 6.1 repeats a lost announcement; its default: 120 */
+#define SETTLE_MS	 1000 /* for connections that were just made to join */
 #define SILENCE_MS	 1000 /* for peers to take note of a withdrawn address */
 #define ENDPOINT_FLAGS	 (MPTCP_PM_ADDR_FLAG_SIGNAL | MPTCP_PM_ADDR_FLAG_SUBFLOW)
 
@@ -402,32 +404,72 @@ static int clear_link(const struct pair *pair, struct error **err)
 	return rtnl_link_down(pair->old_link.name, err);
 }
 
-int nic_retire(const uint8_t old_mac[MAC_SIZE], const uint8_t new_mac[MAC_SIZE], bool force,
-	       struct error **err)
+static bool all_joined(const struct joins *joins)
 {
-	auto_pair pair = {0};
+	return joins->joined == joins->connections && joins->plain == 0;
+}
+
+static int require_joined(const struct pair *pair, const struct joins *joins, struct error **err)
+{
+	if (all_joined(joins))
+		return 0;
+	return error_set(err, EBUSY,
+			 "%s is in use: of %u MPTCP connections %u have joined, and there are %u "
+			 "without MPTCP",
+			 pair->old_link.name, joins->connections, joins->joined, joins->plain);
+}
+
+/* Those that came since the last count join as well, or the old vNIC stays. */
+static int await_last_joins(const struct pair *pair, struct error **err)
+{
+	int64_t deadline = clock_ns() + SETTLE_MS * NS_PER_MS;
 	struct joins joins;
 
-	if (read_pair(&pair, new_mac, old_mac, err) < 0 || count_pair(&pair, &joins, err) < 0)
-		return -1;
-	if (!force && (joins.joined < joins.connections || joins.plain > 0))
-		return error_set(err, EBUSY,
-				 "%s is in use: of %u MPTCP connections %u have joined, and there "
-				 "are %u without MPTCP",
-				 pair.old_link.name, joins.connections, joins.joined, joins.plain);
-	if (dhcp_stop(pair.old_link.name, err) < 0)
+	for (;;) {
+		if (count_pair(pair, &joins, err) < 0)
+			return -1;
+		if (all_joined(&joins) || clock_ns() >= deadline)
+			return require_joined(pair, &joins, err);
+		clock_sleep_ms(10);
+	}
+}
+
+static int retire(const struct pair *pair, struct error **err)
+{
+	if (dhcp_stop(pair->old_link.name, err) < 0)
 		return -1;
 	if (mptcp_pm_check(NULL) == 0) {
-		for (size_t i = 0; i < pair.old_count; i++) {
-			if (withdraw(&pair.old_addrs[i], err) < 0)
+		for (size_t i = 0; i < pair->old_count; i++) {
+			if (withdraw(&pair->old_addrs[i], err) < 0)
 				return -1;
 		}
 		if (spares_remove(err) < 0)
 			return -1;
 	}
-	if (!joins_await_silence(pair.old_addrs, pair.old_count,
+	if (!joins_await_silence(pair->old_addrs, pair->old_count,
 				 clock_ns() + SILENCE_MS * NS_PER_MS))
 		log_info("some peers on %s have not confirmed the end of their subflows",
-			 pair.old_link.name);
-	return clear_link(&pair, err);
+			 pair->old_link.name);
+	return clear_link(pair, err);
+}
+
+int nic_retire(const uint8_t old_mac[MAC_SIZE], const uint8_t new_mac[MAC_SIZE], bool force,
+	       struct error **err)
+{
+	auto_error why = NULL;
+	auto_close refused = -1;
+	auto_pair pair = {0};
+	struct joins joins;
+
+	if (read_pair(&pair, new_mac, old_mac, err) < 0 || count_pair(&pair, &joins, err) < 0 ||
+	    (!force && require_joined(&pair, &joins, err) < 0))
+		return -1;
+	/* A kernel that can't turn newcomers away has a moment in which one of them is lost. */
+	refused = newcomers_refuse(pair.old_link.index, &why);
+	if (refused < 0)
+		log_info("%s: newcomers are not turned away: %s", pair.old_link.name,
+			 error_text(why));
+	if (!force && await_last_joins(&pair, err) < 0)
+		return -1;
+	return retire(&pair, err);
 }

@@ -22,7 +22,8 @@ struct guest_socket {
 	uint32_t token, flags;
 };
 
-#define SOCKETS_OPEN (1 << TCP_ESTABLISHED)
+#define SOCKETS_OPEN	  (1 << TCP_ESTABLISHED)
+#define SOCKETS_BEGINNING (1 << TCP_SYN_RECV)
 #define SOCKETS_CLOSING                                                                            \
 	(1 << TCP_FIN_WAIT1 | 1 << TCP_CLOSE_WAIT | 1 << TCP_LAST_ACK | 1 << TCP_CLOSING)
 

@@ -232,6 +232,138 @@ static void test_silent_connection_joins(void **state)
 	close(listener);
 }
 
+/* --- newcomers --- */
+
+#define NEWCOMERS     4
+#define NEWCOMER_PORT 5003
+
+static atomic_int whole, late, lost;
+static _Atomic(const char *) where; /* the address that newcomers know; NULL: they stop */
+static atomic_bool serving;
+
+/* Answers each byte with a byte. */
+static void *serve(void *arg)
+{
+	struct pollfd p[64] = {{.fd = *(int *)arg, .events = POLLIN}};
+	int count = 1;
+
+	while (serving) {
+		poll(p, (nfds_t)count, 20);
+		if ((p[0].revents & POLLIN) && count < 64)
+			p[count++] = (struct pollfd){.fd = accept(p[0].fd, NULL, NULL),
+						     .events = POLLIN};
+		for (int i = 1; i < count; i++) {
+			char byte;
+
+			if (!p[i].revents)
+				continue;
+			if (recv(p[i].fd, &byte, 1, MSG_DONTWAIT) == 1) {
+				(void)send(p[i].fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+				continue;
+			}
+			close(p[i].fd);
+			p[i--] = p[--count];
+		}
+	}
+	while (count > 1)
+		close(p[--count].fd);
+	return NULL;
+}
+
+static bool within(int fd, short events, int ms)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+
+	return poll(&p, 1, ms) == 1;
+}
+
+/* One connection after the other: one that could be made has to bring its answer. */
+static void *come(void *unused)
+{
+	const char *address;
+
+	ns_enter(client);
+	while ((address = where)) {
+		struct sockaddr_storage sa;
+		socklen_t length = sockaddr_of(address, NEWCOMER_PORT, &sa);
+		int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK, IPPROTO_MPTCP);
+		char byte = 'x';
+		int failed = 0;
+		socklen_t size = sizeof(failed);
+
+		if ((connect(fd, (struct sockaddr *)&sa, length) < 0 && errno != EINPROGRESS) ||
+		    !within(fd, POLLOUT, 300) ||
+		    getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &size) < 0 || failed)
+			late++;
+		else if (send(fd, &byte, 1, MSG_NOSIGNAL) == 1 && within(fd, POLLIN, 4000) &&
+			 recv(fd, &byte, 1, 0) == 1)
+			whole++;
+		else
+			lost++;
+		close(fd);
+		usleep(500);
+	}
+	return unused;
+}
+
+/* As the hop's worker does: again, as long as somebody has not joined. */
+static void retire_at_last(const char *old_mac, const char *new_mac)
+{
+	int64_t until = clock_ns() + 20 * NS_PER_SEC;
+
+	for (;;) {
+		auto_json order = retire_order(old_mac, new_mac);
+		auto_json reply = NULL;
+
+		json_object_set_new(order, "edgehop", json_integer(1));
+		json_object_set_new(order, "id", json_integer(next_id++));
+		ns_enter(vm);
+		reply = agent_answer(agent, order);
+		if (json_is_true(json_object_get(reply, "ok")))
+			return;
+		if (clock_ns() > until)
+			fail_msg("%s", json_string_value(json_object_get(reply, "error")));
+	}
+}
+
+/* Whoever comes while the old address goes is too late, or stays: nobody is let in and then cut
+ * off. */
+static void test_newcomers_are_not_lost(void **state)
+{
+	pthread_t server, comers[NEWCOMERS];
+	int listener;
+
+	(void)state;
+	order_addresses("address", macs[0], "10.80.1.10/24", gateways[0]);
+	listener = listen_in(vm, "0.0.0.0", NEWCOMER_PORT, IPPROTO_MPTCP);
+	serving = true;
+	where = "10.80.1.10";
+	assert_int_equal(pthread_create(&server, NULL, serve, &listener), 0);
+	for (int i = 0; i < NEWCOMERS; i++)
+		assert_int_equal(pthread_create(&comers[i], NULL, come, NULL), 0);
+	for (int hop = 0; hop < HOPS; hop++) {
+		int from = hop % 2, to = 1 - from;
+
+		usleep(100000);
+		order_addresses("announce", macs[to], to ? "10.80.2.10/24" : "10.80.1.10/24",
+				gateways[to]);
+		usleep(50000);
+		retire_at_last(macs[from], macs[to]);
+		/* those that know the old address find nobody for a while */
+		usleep(50000);
+		where = to ? "10.80.2.10" : "10.80.1.10";
+	}
+	where = NULL;
+	for (int i = 0; i < NEWCOMERS; i++)
+		pthread_join(comers[i], NULL);
+	serving = false;
+	pthread_join(server, NULL);
+	close(listener);
+	print_message("newcomers: %d served, %d too late, %d lost\n", whole, late, lost);
+	assert_true(whole > 20 * HOPS && late > 0);
+	assert_int_equal(lost, 0);
+}
+
 /* What is told of the connection to that port of the VM's, or NULL. Borrowed from reply. */
 static const json_t *listed(const json_t *reply, const char *end)
 {
@@ -391,6 +523,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_plain_connection_holds_the_vnic, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_silent_connection_joins, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_newcomers_are_not_lost, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_connections_are_listed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_agent_killed_at_any_point, set_up, tear_down),
 	};
