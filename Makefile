@@ -26,6 +26,7 @@ sources = $(filter-out $(1)/cmd/%,$(shell find $(1) -name '*.c' | sort))
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 
 COMMON    := $(call objects,$(call sources,common))
+HOTSKIP   := $(call objects,$(call sources,hotskip))
 NETSWITCH := $(call objects,$(filter-out netswitch/guest/%,$(call sources,netswitch)))
 GUEST     := $(call objects,$(shell find netswitch/guest -name '*.c' 2>/dev/null | sort))
 MIGRATE   := $(call objects,$(call sources,migrate))
@@ -46,6 +47,7 @@ $(B)/%.o: %.c
 	$(CC) $(CFLAGS) -c -o $@ $<
 
 $(B)/libcommon.a: $(COMMON)
+$(B)/libhotskip.a: $(HOTSKIP)
 $(B)/libnetswitch.a: $(NETSWITCH)
 $(B)/libmigrate.a: $(MIGRATE)
 $(B)/lib%.a:
@@ -81,7 +83,7 @@ $(B)/san/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SANITIZE) -c -o $@ $<
 
-UNIT_OBJECTS = $(patsubst $(B)/%,$(B)/san/%,$(MIGRATE) $(NETSWITCH) $(GUEST_PARTS) $(COMMON))
+UNIT_OBJECTS = $(patsubst $(B)/%,$(B)/san/%,$(MIGRATE) $(NETSWITCH) $(HOTSKIP) $(GUEST_PARTS) $(COMMON))
 # the agent without its main
 GUEST_PARTS  = $(filter-out %/main.o,$(GUEST))
 $(B)/san/libunits.a: $(UNIT_OBJECTS)
