@@ -187,11 +187,19 @@ static void fill_half(float likely[256][HEAT_CLASSES], const double dirty[8][RAT
 	}
 }
 
-/* Half a dirty and half a clean window of mean length. */
+/*
+ * Half a dirty and half a clean window, as long as the harmonic mean: what a page that was always
+ * dirty can tell about its rate, the short windows tell.
+ */
 static void fill_prior(const struct heat *heat, double prior[RATES])
 {
-	double mean = heat->count ? heat_seconds(heat) / heat->count : heat->before;
+	bool open = heat->feed == HEAT_STREAM;
+	double inverse = open ? 1 / heat->before : 0;
+	double mean;
 
+	for (unsigned i = 0; i < heat->count; i++)
+		inverse += 1 / heat->windows[i].seconds;
+	mean = (heat->count + open) / inverse;
 	for (unsigned g = 0; g < RATES; g++) {
 		double r = heat_class_rate(g + 1);
 
