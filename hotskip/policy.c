@@ -13,6 +13,9 @@
 #define PROGRESS_PART 32
 #define CAP_PART      16
 #define COUNTS	      256 /* words.h counts by bytes */
+/* A plan needs the classes' sizes in all memory, not to the page: at least so many words are
+ * counted. */
+#define SAMPLE_LEAST 16384
 
 static const char *const names[] = {
 	[POLICY_NONE] = "none",
@@ -83,11 +86,12 @@ static uint64_t expected(const struct heat *heat, struct split *split,
 			 const struct policy_link *link)
 {
 	struct plan_state state = {split->all, split->dirty, link->rate, link->target};
+	size_t words = words_of(heat->pages);
 
 	if (heat_windows(heat) == 0 || !(link->rate > 0))
 		return 0;
-	words_histogram_all(heat->seen, words_of(heat->pages) * 64, heat->known, heat->class_of,
-			    split->all);
+	words_histogram_all(heat->seen, words, words / SAMPLE_LEAST + 1, heat->known,
+			    heat->class_of, split->all);
 	return hotter_than(split, plan_make(&state).limit);
 }
 

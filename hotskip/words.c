@@ -132,32 +132,30 @@ void words_histogram(const uint64_t *map, size_t words, const uint16_t *seen, ui
 	add_lanes(lanes, counts);
 }
 
-BODY void histogram_all_body(const uint16_t *seen, size_t n, uint16_t known,
+BODY void histogram_all_body(const uint16_t *seen, size_t words, size_t every, uint16_t known,
 			     const uint8_t *class_of, uint64_t *counts)
 {
-	for (size_t i = 0; i < n; i += AT_ONCE) {
-		uint64_t part[AT_ONCE / 4];
+	for (size_t w = 0; w < words; w += every) {
+		const uint16_t *at = seen + w * 64;
 
-		memcpy(part, seen + i, sizeof(part));
-		if (!(part[0] | part[1] | part[2] | part[3])) {
-			counts[0] += AT_ONCE;
-			continue;
-		}
-		for (unsigned k = 0; k < AT_ONCE; k++)
-			counts[k % LANES * CLASSES + class_of[seen[i + k] & known]]++;
+		for (unsigned i = 0; i < 64; i++)
+			counts[i % LANES * CLASSES + class_of[at[i] & known]]++;
 	}
 }
 
 FAST(void, histogram_all,
-     (const uint16_t *seen, size_t n, uint16_t known, const uint8_t *class_of, uint64_t *counts),
-     (seen, n, known, class_of, counts))
+     (const uint16_t *seen, size_t words, size_t every, uint16_t known, const uint8_t *class_of,
+      uint64_t *counts),
+     (seen, words, every, known, class_of, counts))
 
-void words_histogram_all(const uint16_t *seen, size_t n, uint16_t known, const uint8_t *class_of,
-			 uint64_t *counts)
+void words_histogram_all(const uint16_t *seen, size_t words, size_t every, uint16_t known,
+			 const uint8_t *class_of, uint64_t *counts)
 {
 	uint64_t lanes[LANES * CLASSES] = {0};
 
-	CHOOSE(histogram_all, (seen, n, known, class_of, lanes));
+	CHOOSE(histogram_all, (seen, words, every, known, class_of, lanes));
+	for (unsigned i = 0; i < LANES * CLASSES; i++)
+		lanes[i] *= every;
 	add_lanes(lanes, counts);
 }
 

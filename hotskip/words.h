@@ -46,9 +46,12 @@ void words_join(uint16_t *seen, size_t n, uint16_t from, uint16_t into);
 void words_histogram(const uint64_t *map, size_t words, const uint16_t *seen, uint16_t known,
 		     const uint8_t *class_of, uint64_t *counts);
 
-/* The same for all n pages (a multiple of 64); pages without any bit count as class 0. */
-void words_histogram_all(const uint16_t *seen, size_t n, uint16_t known, const uint8_t *class_of,
-			 uint64_t *counts);
+/*
+ * The same for all pages of a bitmap's words, with or without a bit in any; of each `every` words
+ * one is looked at, and counts for all of them.
+ */
+void words_histogram_all(const uint16_t *seen, size_t words, size_t every, uint16_t known,
+			 const uint8_t *class_of, uint64_t *counts);
 
 /*
  * keep = those pages of the map whose class is below `limit`, and of those that are of class

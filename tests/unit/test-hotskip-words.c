@@ -79,16 +79,23 @@ static void counts(void **test)
 		}
 		words_histogram(map, WORDS, seen, known, class_of, found);
 		assert_memory_equal(found, naive, sizeof(naive));
-		words_histogram_all(seen, PAGES, known, class_of, all);
+		words_histogram_all(seen, WORDS, 1, known, class_of, all);
 		assert_memory_equal(all, naive_all, sizeof(naive));
 		histogram_body(map, WORDS, seen, known, class_of, lanes);
 		add_lanes(lanes, generic);
 		assert_memory_equal(generic, naive, sizeof(naive));
 		memset(lanes, 0, sizeof(lanes));
 		memset(generic, 0, sizeof(generic));
-		histogram_all_body(seen, PAGES, known, class_of, lanes);
+		histogram_all_body(seen, WORDS, 1, known, class_of, lanes);
 		add_lanes(lanes, generic);
 		assert_memory_equal(generic, naive_all, sizeof(naive));
+		memset(naive_all, 0, sizeof(naive_all));
+		memset(all, 0, sizeof(all));
+		for (unsigned p = 0; p < PAGES; p++)
+			if (p / 64 % 5 == 0)
+				naive_all[class_of[seen[p] & known]] += 5;
+		words_histogram_all(seen, WORDS, 5, known, class_of, all);
+		assert_memory_equal(all, naive_all, sizeof(naive_all));
 		assert_int_equal(words_count(map, WORDS), total);
 		assert_int_equal(count_body(map, WORDS), total);
 	}
