@@ -257,6 +257,20 @@ static void learn_pattern(struct heat *heat, unsigned pattern, const float rates
 	heat->rate_of[pattern] = rates[best] * exp2f(0.75F * offset);
 }
 
+/* A small guest has fewer patterns than there can be: as they are, and once noted in this round. */
+static void learn_pages(struct heat *heat, const float rates[RATES])
+{
+	for (uint64_t page = 0; page < heat->pages; page++) {
+		unsigned pattern = heat->seen[page] & heat->known;
+		unsigned noted = (heat->seen[page] | heat->now) & heat->known;
+
+		if (pattern)
+			learn_pattern(heat, pattern, rates);
+		if (noted != pattern)
+			learn_pattern(heat, noted, rates);
+	}
+}
+
 /* Classes and rates of all patterns that pages can have now. */
 static void learn(struct heat *heat)
 {
@@ -270,6 +284,10 @@ static void learn(struct heat *heat)
 	fill_likelihoods(heat);
 	heat->class_of[0] = 0;
 	heat->rate_of[0] = 0;
+	if (heat->pages <= PATTERNS / 8) {
+		learn_pages(heat, rates);
+		return;
+	}
 	while ((pattern = (pattern - used) & used) != 0)
 		learn_pattern(heat, pattern, rates);
 }

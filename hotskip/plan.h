@@ -27,6 +27,12 @@
  * final pause included, is taken; of equals the one that skips least. If none gets there, the one
  * with the smallest remainder, which is the shortest pause that this guest allows.
  *
+ * Classes are not known well at first: pages that were all dirty in the one long round so far look
+ *the same. A round that sent all of them would be long, and tell as little. So the policy
+ *(policy.c) also bounds a round: it sends no more than a quarter of what is dirty, or what the
+ *target holds if that is more. Short rounds are what tells hot pages from warm ones; they cost
+ *nothing, since what is not sent in one is sent in the next.
+ *
  * In the limit of short rounds this is the marginal rule: page i is worth sending iff the pages/s
  * that it keeps dirty once clean, r_i, are fewer than the R that the link clears; and of those
  *pages that need not be sent at all because they fit the target, it leaves the hottest.

@@ -12,7 +12,10 @@
 #define ROUND_LEAST   0.1 /* s */
 #define PROGRESS_PART 32
 #define CAP_PART      16
-#define COUNTS	      256 /* words.h counts by bytes */
+/* The expected rule sends this part of the dirty pages in a round, or as many as the target holds.
+ */
+#define ROUND_PART 4
+#define COUNTS	   256 /* words.h counts by bytes */
 /* A plan needs the classes' sizes in all memory, not to the page: at least so many words are
  * counted. */
 #define SAMPLE_LEAST 16384
@@ -87,12 +90,18 @@ static uint64_t expected(const struct heat *heat, struct split *split,
 {
 	struct plan_state state = {split->all, split->dirty, link->rate, link->target};
 	size_t words = words_of(heat->pages);
+	uint64_t planned, longest;
 
 	if (heat_windows(heat) == 0 || !(link->rate > 0))
 		return 0;
 	words_histogram_all(heat->seen, words, words / SAMPLE_LEAST + 1, heat->known,
 			    heat->class_of, split->all);
-	return hotter_than(split, plan_make(&state).limit);
+	planned = hotter_than(split, plan_make(&state).limit);
+	longest = split->total / ROUND_PART;
+	if ((double)longest < link->target)
+		longest =
+			link->target < (double)split->total ? (uint64_t)link->target : split->total;
+	return planned > split->total - longest ? planned : split->total - longest;
 }
 
 /* How many pages the rule would skip. */

@@ -19,7 +19,7 @@ static const char help[] =
 	"  --model SPEC         uniform:WRITES, zipf:WRITES:EXPONENT,\n"
 	"                       sets:SIZE@RATE[,...], phases:SECONDS:SIZE@RATE or\n"
 	"                       trace:FILE (default sets:16M@2,128M@0.03)\n"
-	"  --memory SIZE        of the guest (default 1G); also \"24t\"\n"
+	"  --memory SIZE        of the guest (default 1G)\n"
 	"  --bandwidth LIST     ascending (default 50M,75M,100M,150M,200M)\n"
 	"  --downtime TIME      the target (default 3s)\n"
 	"  --algorithms LIST    default: all\n"
@@ -29,9 +29,9 @@ static const char help[] =
 	"  --time-limit TIMES   of the time for one pass (default 10)\n"
 	"  --units N            bits that stand for the guest's pages (default 1048576)\n"
 	"  --seed N             default 1\n"
-	"  --csv FILE           --json FILE, --svg FILE: write there; - is the output\n"
-	"  --json FILE\n"
-	"  --svg FILE\n\n"
+	"  --csv FILE           write a table there; - is the output\n"
+	"  --json FILE          the same as JSON\n"
+	"  --svg FILE           a plot of time against bandwidth\n\n"
 	"Algorithms:\n";
 
 struct options {

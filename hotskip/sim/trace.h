@@ -16,8 +16,8 @@
  *			u64 interval that was asked for, ns
  *	interval:	u64 its real length, ns, 1 to 2^42 (over an hour)
  *	(any number)	u32 runs of pages, u32 bytes that they take
- *			per run two numbers: pages from the end of the run before (from page 0 at first)
- *to its first one, at least 1 except at first; pages in it, at least 1
+ *			per run two numbers: pages from the end of the run before (from page 0 at
+ *first) to its first one, at least 1 except at first; pages in it, at least 1
  *
  * The numbers are LEB128: 7 bits a byte, least significant first, bit 7 set in all bytes but the
  *last. The file ends after any interval. The reader trusts nothing: what is not as above is EPROTO.
