@@ -117,7 +117,7 @@ static void the_same_seed_is_the_same_run(void **test)
 /* The workload of the paper's argument: the order of the algorithms. */
 static void hot_skip_ends_where_plain_rounds_do_not(void **test)
 {
-	struct model *model = make("sets:0.8t@2,6t@0.45l", 300 << 20, 1 << 20);
+	struct model *model = make("sets:0.8t@9,6t@0.45l", 300 << 20, 1 << 20);
 	struct sim_result qemu = run(model, "qemu", 1), paper = run(model, "paper", 1);
 	struct sim_result ours = run(model, "ours", 1), rounds = run(model, "expected", 1);
 

@@ -187,7 +187,7 @@ static void each_field_is_checked(void **test)
 	refused(32 + 16 + 8, 2, 4);	/* runs of the full interval */
 	refused(32 + 16 + 12, 4, 4);	/* bytes of it */
 	refused(32 + 16 + 16, 1, 1);	/* its gap */
-	refused(32 + 16 + 17, 0x80, 1); /* a number that goes on */
+	refused(32 + 16 + 18, 0x87, 1); /* a number that goes on */
 }
 
 static void a_replay_writes_what_was_recorded(void **test)
