@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "hotskip/words.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* One translation for any machine, on x86-64 another for AVX2, from the same bodies. */
@@ -27,6 +28,11 @@
 
 typedef uint16_t patterns __attribute__((vector_size(32)));
 #define AT_ONCE 16
+
+uint64_t *words_create(uint64_t pages)
+{
+	return calloc(words_of(pages), sizeof(uint64_t));
+}
 
 BODY uint64_t count_body(const uint64_t *map, size_t words)
 {

@@ -18,6 +18,9 @@ static inline size_t words_of(uint64_t pages)
 	return (size_t)((pages + 63) / 64);
 }
 
+/* An empty bitmap, the caller's to free; NULL: no memory. */
+uint64_t *words_create(uint64_t pages);
+
 static inline bool bit_get(const uint64_t *map, uint64_t page)
 {
 	return map[page / 64] >> (page % 64) & 1;

@@ -130,7 +130,7 @@ static int run(const struct options *options, struct error **err)
 	if (!watch)
 		return -1;
 	header.pages = watch_pages(watch);
-	dirty = calloc(words_of(header.pages), sizeof(*dirty));
+	dirty = words_create(header.pages);
 	writer = dirty ? trace_create(options->path, &header, err) : NULL;
 	if (!writer) {
 		watch_destroy(watch);

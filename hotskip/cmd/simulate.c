@@ -308,7 +308,7 @@ int cmd_simulate(int argc, char **argv)
 
 	if (status != CMD_DONE)
 		return status < 0 ? CMD_DONE : status;
-	rows = calloc(options.bandwidth_count * options.algorithm_count * 2, sizeof(*rows));
+	rows = sim_rows_create(options.bandwidth_count * options.algorithm_count * 2);
 	if (!rows) {
 		cmd_complain("no memory for the results");
 		return CMD_FAILED;

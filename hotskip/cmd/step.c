@@ -20,6 +20,7 @@
 #include "hotskip/sim/random.h"
 #include "hotskip/words.h"
 
+#define RUNS_MOST     101
 #define ROUNDS_BEFORE 20 /* windows are being joined by then */
 
 static const char help[] = "usage: edgehop-hotskip step [--pages N] [--runs N] [--json]\n"
@@ -32,7 +33,7 @@ struct bench {
 	uint64_t pages, runs;
 	uint64_t *dirty, *send;
 	struct heat *heat;
-	double *times;
+	double times[RUNS_MOST];
 	struct random random;
 };
 
@@ -145,11 +146,13 @@ static int read_options(struct bench *bench, bool *as_json, int argc, char **arg
 			return fputs(help, stdout) < 0 ? CMD_FAILED : -1;
 		if (option == 'j')
 			*as_json = true;
-		else if (option == '?' ||
-			 !units_parse_number(optarg, 1, 1ull << 32,
-					     option == 'p' ? &bench->pages : &bench->runs)) {
-			if (option != '?')
-				cmd_complain("found \"%s\", expected a number from 1", optarg);
+		else if (option == '?')
+			return CMD_USAGE;
+		else if (!(option == 'p'
+				   ? units_parse_number(optarg, 1, 1ull << 32, &bench->pages)
+				   : units_parse_number(optarg, 1, RUNS_MOST, &bench->runs))) {
+			cmd_complain("found \"%s\", expected a number from 1 to %s", optarg,
+				     option == 'p' ? "2^32" : "101");
 			return CMD_USAGE;
 		}
 	}
@@ -161,17 +164,15 @@ int cmd_step(int argc, char **argv)
 	struct bench bench = {.pages = 1 << 24, .runs = 7};
 	auto_free uint64_t *dirty = NULL;
 	auto_free uint64_t *send = NULL;
-	auto_free double *times = NULL;
 	auto_error why = NULL;
 	bool as_json = false;
 	int status = read_options(&bench, &as_json, argc, argv);
 
 	if (status != CMD_DONE)
 		return status < 0 ? CMD_DONE : status;
-	bench.dirty = dirty = calloc(words_of(bench.pages), sizeof(*dirty));
-	bench.send = send = calloc(words_of(bench.pages), sizeof(*send));
-	bench.times = times = calloc(bench.runs, sizeof(*times));
-	if (!dirty || !send || !times) {
+	bench.dirty = dirty = words_create(bench.pages);
+	bench.send = send = words_create(bench.pages);
+	if (!dirty || !send) {
 		cmd_complain("no memory for %llu pages", (unsigned long long)bench.pages);
 		return CMD_FAILED;
 	}

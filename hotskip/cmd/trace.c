@@ -50,8 +50,8 @@ static int summarise(const char *path, struct summary *summary, struct error **e
 
 	if (!reader)
 		return -1;
-	dirty = calloc(words_of(summary->header.pages), sizeof(*dirty));
-	ever = calloc(words_of(summary->header.pages), sizeof(*ever));
+	dirty = words_create(summary->header.pages);
+	ever = words_create(summary->header.pages);
 	if (dirty && ever)
 		status = read_all_intervals(reader, summary, dirty, ever, err);
 	else

@@ -290,9 +290,10 @@ struct model *model_create(const char *spec, uint64_t memory, const struct model
 static double time_in_phase(double phase, unsigned which, double from, double to)
 {
 	double cycle = phase * PHASES, sum = 0;
-	double start = floor(from / cycle) * cycle + phase * which;
+	uint64_t first = (uint64_t)(from / cycle), last = (uint64_t)(to / cycle);
 
-	for (; start < to; start += cycle) {
+	for (uint64_t turn = first; turn <= last; turn++) {
+		double start = (double)turn * cycle + phase * which;
 		double begin = start > from ? start : from;
 		double end = start + phase < to ? start + phase : to;
 

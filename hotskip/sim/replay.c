@@ -106,8 +106,8 @@ static int load(struct replay *replay, const char *path, struct error **err)
 	trace_reader_destroy(reader);
 	if (!reader)
 		return -1;
-	dirty = calloc(words_of(pages), sizeof(*dirty));
-	next = calloc(pages, sizeof(*next));
+	dirty = words_create(pages);
+	next = words_create(pages * 64); /* a word a page */
 	replay->first = calloc(pages + 1, sizeof(*replay->first));
 	if (!dirty || !next || !replay->first)
 		return no_memory(path, err);

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "hotskip/sim/report.h"
 
-#include <string.h>
+#include <stdlib.h>
+
+struct sim_row *sim_rows_create(size_t count)
+{
+	return calloc(count, sizeof(struct sim_row));
+}
 
 const char *sim_row_name(const struct sim_row *row, char buf[SIM_NAME])
 {

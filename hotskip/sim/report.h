@@ -28,6 +28,8 @@ struct sim_table {
 	size_t count;
 };
 
+struct sim_row *sim_rows_create(size_t count); /* the caller's to free; NULL: no memory */
+
 /* "ours", "ours+smart". The result is buf. */
 #define SIM_NAME 32
 const char *sim_row_name(const struct sim_row *row, char buf[SIM_NAME]);

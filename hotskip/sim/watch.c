@@ -56,7 +56,7 @@ int watch_find(pid_t pid, uint64_t bytes, struct watch_range *range, struct erro
 		char may[5];
 
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", &from, &to, may) != 3 ||
-		    strncmp(may, "rw", 2) != 0 || (bytes && to - from != bytes))
+		    strncmp(may, "rw-", 3) != 0 || (bytes && to - from != bytes))
 			continue;
 		if (to - from > range->bytes)
 			*range = (struct watch_range){from, to - from};
@@ -91,7 +91,7 @@ struct watch *watch_create(pid_t pid, const struct watch_range *range, struct er
 {
 	static const uint8_t zeroes[PAGE];
 	struct watch *watch = calloc(1, sizeof(*watch));
-	auto_free uint64_t *dirty = calloc(words_of(range->bytes / PAGE), sizeof(*dirty));
+	auto_free uint64_t *dirty = words_create(range->bytes / PAGE);
 
 	if (watch) {
 		watch->pid = pid;

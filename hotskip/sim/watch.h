@@ -22,8 +22,9 @@ struct watch_range {
 };
 
 /*
- * The largest writable mapping of a process, which is QEMU's guest's memory; if bytes is not 0, the
- * largest that has just that size. ESRCH: no such process; ENOENT: no such mapping.
+ * The largest mapping of a process that is writable and not executable (QEMU's translator has one
+ * of 1 GiB that is), which is a QEMU's guest's memory; if bytes is not 0, the first that has just
+ * that size. ESRCH: no such process; ENOENT: no such mapping.
  */
 int watch_find(pid_t pid, uint64_t bytes, struct watch_range *range, struct error **err);
 

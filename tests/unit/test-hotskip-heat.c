@@ -54,7 +54,8 @@ static double search_rate(unsigned pattern, const double *t, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		mean += 1 / t[i] / n;
 	mean = 1 / mean;
-	for (double r = 1e-5; r < 40; r *= 1.01) {
+	for (unsigned step = 0; step < 1530; step++) {
+		double r = 1e-5 * pow(1.01, step);
 		double sum = (log(-expm1(-r * mean)) - r * mean) / 2;
 
 		for (unsigned i = 0; i < n; i++)

@@ -246,7 +246,13 @@ static void write_pages(void)
 {
 	uint8_t *region =
 		mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* as large, and nearer the beginning: code, as QEMU's translator has it */
+	void *code = mmap(NULL, REGION, PROT_READ | PROT_WRITE | PROT_EXEC,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint8_t step, value = 0;
+
+	if (region == MAP_FAILED || code == MAP_FAILED)
+		_exit(1);
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (read(order[0], &step, 1) == 1) {
