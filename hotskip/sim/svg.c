@@ -40,10 +40,10 @@ static double y_of(const struct scale *scale, double seconds)
 	return TOP + PLOT_H - seconds / scale->most * PLOT_H;
 }
 
-/* The next of 1, 2, 2.5, 5 times a power of 10. */
+/* The next of 1, 1.25, 1.5, 2, 2.5, 5 times a power of 10. */
 static double round_up(double value)
 {
-	static const double steps[] = {1, 2, 2.5, 5, 10};
+	static const double steps[] = {1, 1.25, 1.5, 2, 2.5, 5, 10};
 	double power = pow(10, floor(log10(value)));
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)

@@ -77,7 +77,8 @@ static void smart_needs_the_crossover_and_a_minimum(void **test)
 {
 	static const uint64_t remaining[] = {900, 700, 500, 600, 550, 520, 510, 505, 560, 490};
 	static const uint64_t sent[] = {2000, 900, 700, 500, 600, 550, 520, 510, 505, 560};
-	static const uint64_t never[] = {2000, 901, 701, 601, 601, 551, 521, 511, 561, 561};
+	static const uint64_t never[] = {2000, 901, 701, 601, 550, 520, 510, 505, 560, 490};
+	static const uint64_t level[] = {900, 900, 900, 900, 900, 900, 899};
 	struct stop_config config = {.rules = 1 << STOP_SMART, .window = 4};
 	enum stop_reason reason;
 
@@ -91,7 +92,11 @@ static void smart_needs_the_crossover_and_a_minimum(void **test)
 	assert_int_equal(run(&config, remaining, sent, 10, &reason), 10);
 	config.window = 1;
 	assert_int_equal(run(&config, remaining, sent, 10, &reason), 5);
-	/* without a crossover no minimum counts */
+	/* as few as before is no minimum */
+	config.window = 2;
+	assert_int_equal(run(&config, level, sent, 6, &reason), 0);
+	assert_int_equal(run(&config, level, sent, 7, &reason), 7);
+	/* without a crossover no minimum counts; as many dirtied as sent is none */
 	assert_int_equal(run(&config, remaining, never, 10, &reason), 0);
 	/* a window larger than what is kept is that */
 	config.window = 1000;

@@ -184,10 +184,11 @@ static void each_field_is_checked(void **test)
 	refused(16, 999, 8); /* the full interval has 1000 */
 	refused(32, 0, 8);   /* length of an interval */
 	refused(32, (1ull << 42) + 1, 8);
-	refused(32 + 16 + 8, 2, 4);	/* runs of the full interval */
-	refused(32 + 16 + 12, 4, 4);	/* bytes of it */
-	refused(32 + 16 + 16, 1, 1);	/* its gap */
-	refused(32 + 16 + 18, 0x87, 1); /* a number that goes on */
+	refused(32 + 16 + 8, 2, 4);	  /* runs of the full interval */
+	refused(32 + 16 + 12, 4, 4);	  /* bytes of it */
+	refused(32 + 16 + 16, 1, 1);	  /* its gap */
+	refused(32 + 16 + 17, 0x8000, 2); /* a run of 0 pages */
+	refused(32 + 16 + 18, 0x87, 1);	  /* a number that goes on */
 }
 
 static void a_replay_writes_what_was_recorded(void **test)
