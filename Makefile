@@ -26,6 +26,10 @@ sources = $(filter-out $(1)/cmd/%,$(shell find $(1) -name '*.c' | sort))
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 
 COMMON    := $(call objects,$(call sources,common))
+# The library is arithmetic; what reads and writes files is the program's.
+HOTSKIP   := $(call objects,$(filter-out hotskip/sim/%,$(call sources,hotskip)))
+HOTSKIP_SIM := $(call objects,$(shell find hotskip/sim -name '*.c' 2>/dev/null | sort))
+HOTSKIP_CMD := $(call objects,$(shell find hotskip/cmd -name '*.c' 2>/dev/null | sort))
 NETSWITCH := $(call objects,$(filter-out netswitch/guest/%,$(call sources,netswitch)))
 GUEST     := $(call objects,$(shell find netswitch/guest -name '*.c' 2>/dev/null | sort))
 MIGRATE   := $(call objects,$(call sources,migrate))
@@ -33,7 +37,7 @@ FRONT     := $(call objects,$(shell find migrate/cmd -name '*.c' 2>/dev/null | s
 KIT       := $(patsubst tests/kit/%.c,$(B)/kit/%,$(wildcard tests/kit/*.c))
 UNITS     := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
 
-PROGRAMS  := $(B)/edgehop $(B)/edgehop-guest
+PROGRAMS  := $(B)/edgehop $(B)/edgehop-guest $(B)/edgehop-hotskip
 
 .PHONY: all tools setup demo check check-units check-long bench lint format install uninstall clean
 all: $(PROGRAMS) $(KIT)
@@ -52,6 +56,7 @@ $(B)/%.o: %.c | tools
 	$(CC) $(CFLAGS) -c -o $@ $<
 
 $(B)/libcommon.a: $(COMMON)
+$(B)/libhotskip.a: $(HOTSKIP)
 $(B)/libnetswitch.a: $(NETSWITCH)
 $(B)/libmigrate.a: $(MIGRATE)
 $(B)/lib%.a:
@@ -64,6 +69,9 @@ $(B)/edgehop: $(FRONT) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libcommon.a
 # The agent asks as little as possible of a guest.
 $(B)/edgehop-guest: $(GUEST) $(B)/libnetswitch.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmnl -ljansson
+
+$(B)/edgehop-hotskip: $(HOTSKIP_CMD) $(HOTSKIP_SIM) $(B)/libhotskip.a $(B)/libcommon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson -lm
 
 # What the labs and benchmarks run beside the product; static, since some of it runs in the guest.
 $(B)/kit/%: tests/kit/%.c | tools
@@ -87,7 +95,7 @@ $(B)/san/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SANITIZE) -c -o $@ $<
 
-UNIT_OBJECTS = $(patsubst $(B)/%,$(B)/san/%,$(MIGRATE) $(NETSWITCH) $(GUEST_PARTS) $(COMMON))
+UNIT_OBJECTS = $(patsubst $(B)/%,$(B)/san/%,$(MIGRATE) $(NETSWITCH) $(HOTSKIP) $(HOTSKIP_SIM) $(GUEST_PARTS) $(COMMON))
 # the agent without its main
 GUEST_PARTS  = $(filter-out %/main.o,$(GUEST))
 $(B)/san/libunits.a: $(UNIT_OBJECTS)
@@ -130,6 +138,7 @@ format:
 
 # FILE:MODE:PLACE: what install puts under PREFIX, and uninstall takes away.
 INSTALLED = $(B)/edgehop:755:sbin/edgehop $(B)/edgehop-guest:755:sbin/edgehop-guest \
+	$(B)/edgehop-hotskip:755:sbin/edgehop-hotskip \
 	$(foreach n,5 7 8,$(foreach m,$(wildcard docs/man/*.$(n)),$(m):644:share/man/man$(n)/$(notdir $(m)))) \
 	scripts/completion/edgehop:644:share/bash-completion/completions/edgehop \
 	$(foreach f,$(wildcard docs/examples/*),$(f):644:share/doc/edgehop/examples/$(notdir $(f))) \
