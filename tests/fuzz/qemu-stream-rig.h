@@ -6,6 +6,7 @@
  * Reader and writer back to back: what is fed comes out again, to be compared. Used by the fuzz
  * target and by the unit tests.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

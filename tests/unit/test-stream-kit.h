@@ -27,19 +27,19 @@ struct stream {
 	bool footers;
 };
 
-static void put(struct stream *s, const void *bytes, size_t n)
+static inline void put(struct stream *s, const void *bytes, size_t n)
 {
 	assert_true(s->size + n <= sizeof(s->bytes));
 	memcpy(s->bytes + s->size, bytes, n);
 	s->size += n;
 }
 
-static void put8(struct stream *s, uint8_t v)
+static inline void put8(struct stream *s, uint8_t v)
 {
 	put(s, &v, 1);
 }
 
-static void put16(struct stream *s, uint16_t v)
+static inline void put16(struct stream *s, uint16_t v)
 {
 	uint8_t b[2];
 
@@ -47,7 +47,7 @@ static void put16(struct stream *s, uint16_t v)
 	put(s, b, sizeof(b));
 }
 
-static void put32(struct stream *s, uint32_t v)
+static inline void put32(struct stream *s, uint32_t v)
 {
 	uint8_t b[4];
 
@@ -55,7 +55,7 @@ static void put32(struct stream *s, uint32_t v)
 	put(s, b, sizeof(b));
 }
 
-static void put64(struct stream *s, uint64_t v)
+static inline void put64(struct stream *s, uint64_t v)
 {
 	uint8_t b[8];
 
@@ -63,33 +63,33 @@ static void put64(struct stream *s, uint64_t v)
 	put(s, b, sizeof(b));
 }
 
-static void put_name(struct stream *s, const char *name)
+static inline void put_name(struct stream *s, const char *name)
 {
 	put8(s, (uint8_t)strlen(name));
 	put(s, name, strlen(name));
 }
 
-static void put_file_header(struct stream *s)
+static inline void put_file_header(struct stream *s)
 {
 	put32(s, QEMU_FILE_MAGIC);
 	put32(s, QEMU_FILE_VERSION);
 }
 
-static void put_configuration(struct stream *s, const char *machine)
+static inline void put_configuration(struct stream *s, const char *machine)
 {
 	put8(s, QEMU_CONFIGURATION);
 	put32(s, (uint32_t)strlen(machine));
 	put(s, machine, strlen(machine));
 }
 
-static void put_subsection(struct stream *s, const char *name, uint32_t version)
+static inline void put_subsection(struct stream *s, const char *name, uint32_t version)
 {
 	put8(s, QEMU_SUBSECTION);
 	put_name(s, name);
 	put32(s, version);
 }
 
-static void put_command(struct stream *s, uint16_t command, uint16_t length)
+static inline void put_command(struct stream *s, uint16_t command, uint16_t length)
 {
 	put8(s, QEMU_COMMAND);
 	put16(s, command);
@@ -98,8 +98,8 @@ static void put_command(struct stream *s, uint16_t command, uint16_t length)
 		put8(s, 0x5a);
 }
 
-static void put_section(struct stream *s, uint8_t type, uint32_t id, const char *name,
-			uint32_t instance, uint32_t version)
+static inline void put_section(struct stream *s, uint8_t type, uint32_t id, const char *name,
+			       uint32_t instance, uint32_t version)
 {
 	put8(s, type);
 	put32(s, id);
@@ -108,7 +108,7 @@ static void put_section(struct stream *s, uint8_t type, uint32_t id, const char 
 	put32(s, version);
 }
 
-static void put_footer(struct stream *s, uint32_t id)
+static inline void put_footer(struct stream *s, uint32_t id)
 {
 	if (!s->footers)
 		return;
@@ -116,13 +116,13 @@ static void put_footer(struct stream *s, uint32_t id)
 	put32(s, id);
 }
 
-static void put_block(struct stream *s, const char *name, uint64_t bytes)
+static inline void put_block(struct stream *s, const char *name, uint64_t bytes)
 {
 	put_name(s, name);
 	put64(s, bytes);
 }
 
-static const char *long_name(void)
+static inline const char *long_name(void)
 {
 	static char name[LONG_BYTES + 1];
 
@@ -130,7 +130,7 @@ static const char *long_name(void)
 	return name;
 }
 
-static void put_ram_start(struct stream *s)
+static inline void put_ram_start(struct stream *s)
 {
 	put_section(s, QEMU_SECTION_START, RAM_ID, "ram", 0, QEMU_RAM_VERSION);
 	put64(s, (PAGES_A + PAGES_B + 1) * QEMU_PAGE | QEMU_RAM_MEM_SIZE);
@@ -141,20 +141,20 @@ static void put_ram_start(struct stream *s)
 	put_footer(s, RAM_ID);
 }
 
-static void put_part(struct stream *s, bool last)
+static inline void put_part(struct stream *s, bool last)
 {
 	put8(s, last ? QEMU_SECTION_END : QEMU_SECTION_PART);
 	put32(s, RAM_ID);
 }
 
-static void put_part_end(struct stream *s)
+static inline void put_part_end(struct stream *s)
 {
 	put64(s, QEMU_RAM_EOS);
 	put_footer(s, RAM_ID);
 }
 
 /* block NULL: that of the page before. */
-static void put_page(struct stream *s, const char *block, uint64_t page)
+static inline void put_page(struct stream *s, const char *block, uint64_t page)
 {
 	put64(s, page * QEMU_PAGE | QEMU_RAM_PAGE | (block ? 0 : QEMU_RAM_CONTINUE));
 	if (block)
@@ -163,7 +163,7 @@ static void put_page(struct stream *s, const char *block, uint64_t page)
 		put8(s, (uint8_t)(page * 7 + i));
 }
 
-static void put_filled(struct stream *s, const char *block, uint64_t page, uint8_t fill)
+static inline void put_filled(struct stream *s, const char *block, uint64_t page, uint8_t fill)
 {
 	put64(s, page * QEMU_PAGE | QEMU_RAM_FILLED | (block ? 0 : QEMU_RAM_CONTINUE));
 	if (block)
@@ -171,7 +171,7 @@ static void put_filled(struct stream *s, const char *block, uint64_t page, uint8
 	put8(s, fill);
 }
 
-static void put_devices(struct stream *s)
+static inline void put_devices(struct stream *s)
 {
 	put_section(s, QEMU_SECTION_FULL, 9, "timer", 0, 2);
 	for (int i = 0; i < 3000; i++)
@@ -180,7 +180,7 @@ static void put_devices(struct stream *s)
 	put8(s, QEMU_EOF);
 }
 
-static void put_description(struct stream *s)
+static inline void put_description(struct stream *s)
 {
 	static const char json[] = "{\"page_size\": 4096, \"devices\": []}";
 
@@ -190,7 +190,7 @@ static void put_description(struct stream *s)
 }
 
 /* Up to the first page: what most tests begin with. */
-static struct stream *begun(void)
+static inline struct stream *begun(void)
 {
 	static struct stream s;
 
@@ -203,7 +203,7 @@ static struct stream *begun(void)
 }
 
 /* The same, and into a section of pages. */
-static struct stream *in_part(void)
+static inline struct stream *in_part(void)
 {
 	struct stream *s = begun();
 
@@ -211,7 +211,7 @@ static struct stream *in_part(void)
 	return s;
 }
 
-static void put_end(struct stream *s)
+static inline void put_end(struct stream *s)
 {
 	put_part(s, true);
 	put_part_end(s);
