@@ -99,7 +99,7 @@ check-units: $(UNITS)
 FUZZ_SECONDS ?= 600
 FUZZED  := $(patsubst tests/fuzz/fuzz-%.c,%,$(wildcard tests/fuzz/fuzz-*.c))
 REPLAYS := $(FUZZED:%=$(B)/fuzz/test-fuzz-%)
-FUZZ_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -Wall -Wextra -Werror -fsanitize=fuzzer,address,undefined \
+FUZZ_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -Wall -Wextra -Wno-missing-field-initializers -Werror -fsanitize=fuzzer,address,undefined \
 	-fno-sanitize-recover=all -fno-omit-frame-pointer
 # What a target fuzzes, compiled with it: clang's fuzzer follows the branches in there.
 FUZZ_qemu-stream := $(wildcard migrate/stream/qemu_*.c) common/error.c
