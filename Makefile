@@ -109,6 +109,11 @@ $(B)/fuzz/test-fuzz-%: tests/fuzz/fuzz-%.c tests/fuzz/replay.c $(B)/san/libunits
 	$(CC) $(CFLAGS) -DCORPUS='"tests/fuzz/corpus/$*"' $(SANITIZE) $(LDFLAGS) -o $@ $< tests/fuzz/replay.c $(B)/san/libunits.a \
 		$(PKG_LIBS)
 
+# What makes a target's seeds of what was recorded.
+$(B)/fuzz/shrink-%: tests/fuzz/shrink-%.c $(B)/san/libunits.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $< $(B)/san/libunits.a $(PKG_LIBS)
+
 .SECONDEXPANSION:
 $(B)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c $$(FUZZ_$$*) $(wildcard tests/fuzz/*.h migrate/stream/*.h)
 	@mkdir -p $(@D)
