@@ -106,8 +106,7 @@ FUZZ_qemu-stream := $(wildcard migrate/stream/qemu_*.c) common/error.c
 
 $(B)/fuzz/test-fuzz-%: tests/fuzz/fuzz-%.c tests/fuzz/replay.c $(B)/san/libunits.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -DCORPUS='"tests/fuzz/corpus/$*"' $(SANITIZE) $(LDFLAGS) -o $@ $< tests/fuzz/replay.c $(B)/san/libunits.a \
-		$(PKG_LIBS)
+	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $< tests/fuzz/replay.c $(B)/san/libunits.a $(PKG_LIBS)
 
 # What makes a target's seeds of what was recorded.
 $(B)/fuzz/shrink-%: tests/fuzz/shrink-%.c $(B)/san/libunits.a

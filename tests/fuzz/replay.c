@@ -13,6 +13,7 @@
 #include "common/bytes.h"
 #include "common/cleanup.h"
 
+#define PROGRAM	   "test-fuzz-"
 #define INPUT_MOST (64u << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
@@ -66,13 +67,27 @@ static int run(const char *path)
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? run_folder(path) : run_file(path);
 }
 
+/* The corpus of the target that this program is named after, from the root of the tree. */
+static int run_corpus(const char *program)
+{
+	const char *name = strstr(program, PROGRAM);
+	char path[PATH_MAX];
+
+	if (!name) {
+		fprintf(stderr, "%s: expected a program named %sNAME\n", program, PROGRAM);
+		return -1;
+	}
+	snprintf(path, sizeof(path), "tests/fuzz/corpus/%s", name + strlen(PROGRAM));
+	return run(path);
+}
+
 int main(int argc, char **argv)
 {
-	int status = argc > 1 ? 0 : run(CORPUS);
+	int status = argc > 1 ? 0 : run_corpus(argv[0]);
 
 	for (int i = 1; i < argc && status == 0; i++)
 		status = run(argv[i]);
 	if (status == 0 && runs == 0)
-		fprintf(stderr, "%s: no inputs\n", argc > 1 ? argv[1] : CORPUS);
+		fprintf(stderr, "%s: no inputs\n", argv[0]);
 	return status == 0 && runs > 0 ? 0 : 1;
 }

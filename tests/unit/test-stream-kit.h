@@ -219,4 +219,47 @@ static inline void put_end(struct stream *s)
 	put_description(s);
 }
 
+static inline struct stream *file_header(void)
+{
+	struct stream *s = begun();
+
+	s->size = 0;
+	put_file_header(s);
+	return s;
+}
+
+static inline struct stream *configured(void)
+{
+	struct stream *s = file_header();
+
+	put_configuration(s, "pc-q35-7.2");
+	return s;
+}
+
+/*
+ * Fed at once and byte by byte: the same error at the same place, after the same events, and what
+ * came out until then is the beginning of what went in. Then all further calls fail.
+ */
+static inline void assert_refused(const struct stream *s, int code, const char *words, size_t pages)
+{
+	struct copy whole, bytes;
+
+	assert_int_equal(copy_all(&whole, s->bytes, s->size, 0, 0), code);
+	assert_int_equal(copy_all(&bytes, s->bytes, s->size, 1, 0), code);
+	if (!strstr(whole.err->message, words))
+		print_message("%s\n", whole.err->message);
+	assert_non_null(strstr(whole.err->message, words));
+	assert_non_null(strstr(whole.err->message, "offset "));
+	assert_string_equal(whole.err->message, bytes.err->message);
+	assert_true(whole.events == bytes.events && whole.size == bytes.size);
+	assert_true(qemu_reader_offset(whole.reader) == qemu_reader_offset(bytes.reader));
+	assert_true(whole.size <= qemu_reader_offset(whole.reader));
+	assert_memory_equal(whole.out, s->bytes, whole.size);
+	assert_int_equal(whole.pages + whole.filled, pages);
+	assert_int_equal(qemu_reader_feed(whole.reader, s->bytes, 1, NULL), -1);
+	assert_int_equal(qemu_reader_end(whole.reader, NULL), -1);
+	copy_stop(&whole);
+	copy_stop(&bytes);
+}
+
 #endif

@@ -28,6 +28,7 @@
 #include "migrate/hypervisor/qmp.h"
 #include "tests/fuzz/qemu-stream-rig.h"
 
+#define QEMU	    "qemu-system-x86_64"
 #define STREAM_MOST (256u << 20)
 #define ARGS_MOST   64
 
@@ -103,8 +104,8 @@ static inline void become_qemu(char **argv, int monitor)
 		monitor = dup(monitor);
 	dup2(monitor, 3);
 	closefrom(4);
-	execvp(argv[0], argv);
-	dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+	execvp(QEMU, argv);
+	dprintf(2, "%s: %s\n", QEMU, strerror(errno));
 	_exit(127);
 }
 
@@ -117,8 +118,8 @@ static inline void start_machine(struct machine *m, const char *options, const c
 
 	in_top("boot.img", boot);
 	snprintf(words, sizeof(words),
-		 "qemu-system-x86_64 -nodefaults -no-user-config -display none -accel tcg "
-		 "-chardev socket,id=m,fd=3 -mon chardev=m,mode=control %s %s",
+		 QEMU " -nodefaults -no-user-config -display none -accel tcg "
+		      "-chardev socket,id=m,fd=3 -mon chardev=m,mode=control %s %s",
 		 options, more);
 	for (char *word = strtok_r(words, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
 		char *at = strstr(word, "BOOT");
