@@ -25,17 +25,21 @@ static int run_file(const char *path)
 	auto_error err = NULL;
 	size_t n;
 	auto_free char *bytes = read_file(path, INPUT_MOST, &n, &err);
-	/* of its very size, so that reading past its end is noticed */
-	auto_free uint8_t *exact = bytes ? malloc(n ? n : 1) : NULL;
+	uint8_t *exact;
 
-	if (!exact) {
-		fprintf(stderr, "%s: %s\n", path, error_text(err));
+	if (!bytes) {
+		fprintf(stderr, "%s\n", error_text(err));
 		return -1;
 	}
-	memcpy(exact, bytes, n);
 	printf("%s (%zu bytes)\n", path, n);
 	fflush(stdout);
-	LLVMFuzzerTestOneInput(exact, n);
+	/* of its very size, so that reading past its end is noticed */
+	exact = malloc(n);
+	if (exact) {
+		memcpy(exact, bytes, n);
+		LLVMFuzzerTestOneInput(exact, n);
+	}
+	free(exact);
 	runs++;
 	return 0;
 }
