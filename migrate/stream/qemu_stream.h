@@ -35,7 +35,10 @@ struct qemu_block {
  * with *err set, which ends the reading with that error. None may feed or destroy its reader.
  */
 struct qemu_stream_sink {
-	/* n > 0 bytes to be passed on unchanged, in place; valid during the call only. */
+	/*
+	 * n > 0 bytes to be passed on unchanged, in place; valid during the call only. Never
+	 * between part_begin and part_end.
+	 */
 	int (*opaque)(void *arg, const uint8_t *bytes, size_t n, struct error **err);
 
 	/*
@@ -54,8 +57,7 @@ struct qemu_stream_sink {
 	int (*page)(void *arg, size_t block, uint64_t page, const uint8_t *content, uint8_t fill,
 		    struct error **err);
 
-	/* The section's end and footer have been read. last: what follows is devices, all opaque.
-	 */
+	/* The section's end and footer have been read. last: devices follow, all opaque. */
 	int (*part_end)(void *arg, bool last, struct error **err);
 
 	void *arg; /* passed as first parameter */
@@ -79,7 +81,8 @@ int qemu_reader_feed(struct qemu_reader *reader, const uint8_t *bytes, size_t n,
 /*
  * The stream ended here: EPROTO if it is in the middle. Devices carry no length; their end is told
  * by the description (JSON) that every machine type since 2.4 sends last, or, for older ones, by
- * the end mark, a zero byte, which a cut stream may happen to end with too.
+ * the end mark, a zero byte, which a cut stream may happen to end with too. May be asked after any
+ * feed, and changes nothing: so a relay knows that all has come before the source closes.
  */
 int qemu_reader_end(struct qemu_reader *reader, struct error **err);
 

@@ -109,6 +109,15 @@ static void test_without_footers(void **unused)
 	assert_copied(everything(false));
 }
 
+static void assert_cut_short(const struct stream *s)
+{
+	struct copy copy;
+
+	assert_int_equal(copy_all(&copy, s->bytes, s->size, 0, 0), EPROTO);
+	assert_non_null(strstr(error_text(copy.err), "the stream ends in the devices"));
+	copy_stop(&copy);
+}
+
 /* As machine types before 2.4 send it: no configuration, no footers, and perhaps no description. */
 static void test_old_machine(void **unused)
 {
@@ -120,10 +129,17 @@ static void test_old_machine(void **unused)
 	put_part(&s, true);
 	put_page(&s, "b", 0);
 	put_part_end(&s);
+	assert_cut_short(&s);
 	put_devices(&s);
 	assert_copied(&s);
+	/* no end mark */
+	s.size--;
+	assert_cut_short(&s);
+	put8(&s, QEMU_EOF);
 	put_description(&s);
 	assert_copied(&s);
+	s.size--;
+	assert_cut_short(&s);
 }
 
 /* The source names the block again, as it does when its list of blocks has changed. */
@@ -160,6 +176,24 @@ static void test_false_description(void **unused)
 	put8(s, QEMU_EOF);
 	put_description(s);
 	assert_copied(s);
+}
+
+/* Whether the stream may end can be asked after each byte, and changes nothing. */
+static void test_end_is_asked(void **unused)
+{
+	struct stream *s = everything(true);
+	struct copy copy;
+
+	(void)unused;
+	copy_start(&copy);
+	for (size_t i = 0; i < s->size; i++) {
+		assert_int_equal(qemu_reader_end(copy.reader, NULL), -1);
+		assert_int_equal(copy_feed(&copy, s->bytes + i, 1), 0);
+	}
+	assert_int_equal(qemu_reader_end(copy.reader, NULL), 0);
+	assert_int_equal(qemu_reader_end(copy.reader, NULL), 0);
+	assert_int_equal(copy.size, s->size);
+	copy_stop(&copy);
 }
 
 /* Every cut in two: the same result, and nothing but whole items is held back. */
@@ -232,8 +266,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_everything),	  cmocka_unit_test(test_without_footers),
 		cmocka_unit_test(test_old_machine),	  cmocka_unit_test(test_renamed),
-		cmocka_unit_test(test_false_description), cmocka_unit_test(test_every_cut),
-		cmocka_unit_test(test_every_truncation),  cmocka_unit_test(test_every_change),
+		cmocka_unit_test(test_false_description), cmocka_unit_test(test_end_is_asked),
+		cmocka_unit_test(test_every_cut),	  cmocka_unit_test(test_every_truncation),
+		cmocka_unit_test(test_every_change),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
