@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# make setup | all | demo | check | check-long | bench | lint | install | uninstall | clean
+# make setup | all | demo | check | check-long | bench | fuzz-NAME | lint | install | uninstall | clean
 #
 # Each room becomes one static library from all its .c files; folders named cmd/ hold programs' mains and subcommands.
 
@@ -108,9 +108,40 @@ $(B)/unit/%: tests/unit/%.c $(B)/san/libunits.a
 check-units: $(UNITS)
 	tests/run $(UNITS)
 
+# A fuzz target is tests/fuzz/fuzz-NAME.c, its inputs tests/fuzz/corpus/NAME/. Its test, test-fuzz-NAME, runs the inputs without a
+# fuzzer; make fuzz-NAME looks for more, with clang's.
+FUZZ_SECONDS ?= 600
+FUZZED  := $(patsubst tests/fuzz/fuzz-%.c,%,$(wildcard tests/fuzz/fuzz-*.c))
+REPLAYS := $(FUZZED:%=$(B)/fuzz/test-fuzz-%)
+FUZZ_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -Wall -Wextra -Wno-missing-field-initializers -Werror -fsanitize=fuzzer,address,undefined \
+	-fno-sanitize-recover=all -fno-omit-frame-pointer
+# What a target fuzzes, compiled with it: clang's fuzzer follows the branches in there.
+FUZZ_qemu-stream := $(wildcard migrate/stream/qemu_*.c) common/error.c
+
+$(B)/fuzz/test-fuzz-%: tests/fuzz/fuzz-%.c tests/fuzz/replay.c $(B)/san/libunits.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $< tests/fuzz/replay.c $(B)/san/libunits.a $(PKG_LIBS)
+
+# What makes a target's seeds of what was recorded.
+$(B)/fuzz/shrink-%: tests/fuzz/shrink-%.c $(B)/san/libunits.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $< $(B)/san/libunits.a $(PKG_LIBS)
+
+.SECONDEXPANSION:
+$(B)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c $$(FUZZ_$$*) $(wildcard tests/fuzz/*.h migrate/stream/*.h)
+	@mkdir -p $(@D)
+	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^)
+
+# What it finds goes to build/fuzz/NAME/, what breaks it to build/fuzz/NAME-crash-...
+fuzz-%: setup $(B)/fuzz/fuzz-%
+	@mkdir -p $(B)/fuzz/$*
+	$(B)/fuzz/fuzz-$* -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=20 -print_final_stats=1 \
+		$(if $(wildcard tests/fuzz/$*.dict),-dict=tests/fuzz/$*.dict) -artifact_prefix=$(B)/fuzz/$*- \
+		$(B)/fuzz/$* tests/fuzz/corpus/$*
+
 check: setup
-	$(MAKE) all $(UNITS)
-	tests/run -j 2 $(UNITS) tests/install/test-* tests/lab/test-*
+	$(MAKE) all $(UNITS) $(REPLAYS)
+	tests/run -j 2 $(UNITS) $(REPLAYS) tests/install/test-* tests/lab/test-*
 
 # Everything that takes long: what a hop must survive, forced case by case. About an hour.
 check-long: setup
