@@ -42,6 +42,7 @@ struct hypervisor_ops {
 	int (*memory_continue)(struct hv_vm *vm, struct error **err);
 	int (*memory_wait_sent)(struct hv_vm *vm, int64_t deadline_ns, struct error **err);
 	int (*memory_cancel)(struct hv_vm *vm, struct error **err);
+	int (*guest_memory)(struct hv_vm *vm, struct hv_guest_memory *memory, struct error **err);
 	int (*survey)(struct hv_vm *vm, int64_t time_ns, struct hv_survey *survey,
 		      struct error **err);
 };

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include <sys/uio.h>
+
 #include "migrate/hypervisor/driver.h"
 
 static const struct hypervisor_ops *const drivers[] = {&qemu_ops};
@@ -125,4 +127,16 @@ DISPATCH1(memory_wait_paused, int64_t, deadline_ns)
 DISPATCH(memory_continue)
 DISPATCH1(memory_wait_sent, int64_t, deadline_ns)
 DISPATCH(memory_cancel)
+DISPATCH1(guest_memory, struct hv_guest_memory *, memory)
 DISPATCH2(survey, int64_t, time_ns, struct hv_survey *, survey)
+
+int hv_guest_memory_read(const struct hv_guest_memory *memory, uint64_t offset, void *buffer,
+			 size_t n)
+{
+	struct iovec to = {buffer, n};
+	struct iovec from = {(void *)(uintptr_t)(memory->address + offset), n};
+
+	if (offset > memory->bytes || n > memory->bytes - offset)
+		return -1;
+	return process_vm_readv(memory->pid, &to, 1, &from, 1, 0) == (ssize_t)n ? 0 : -1;
+}

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/error.h"
 #include "migrate/config/vm_def.h"
@@ -74,6 +75,23 @@ int hv_resume(struct hv_vm *vm, struct error **err);
  * closed its ends of the hop's sockets (or died): else a stalled write can hold the hypervisor.
  */
 int hv_revive(struct hv_vm *vm, struct error **err);
+
+/* ---- Looking into the guest's memory ---- */
+
+/*
+ * Where the memory that a guest address of 0 is in lies in the hypervisor's process, for reading it
+ * while the guest runs, from any thread. Good until that process ends.
+ */
+struct hv_guest_memory {
+	pid_t pid;
+	uint64_t address, bytes; /* in that process */
+};
+
+int hv_guest_memory(struct hv_vm *vm, struct hv_guest_memory *memory, struct error **err);
+
+/* n bytes from an offset of it. -1 when they can't be read. */
+int hv_guest_memory_read(const struct hv_guest_memory *memory, uint64_t offset, void *buffer,
+			 size_t n);
 
 /* ---- Before a hop ---- */
 
@@ -165,6 +183,9 @@ int hv_memory_wait_loaded(struct hv_vm *vm, int64_t deadline_ns, struct error **
 struct hv_memory_limits {
 	uint64_t bandwidth;  /* bytes/s; 0: none */
 	int64_t downtime_ns; /* the pause may take that long by the hypervisor's reckoning */
+	bool may_throttle;   /* heeded at the start only: throttle can be set later */
+	unsigned throttle; /* percent of its CPU time that is taken from the guest, 0 to 95: it gets
+			      there in steps, while it writes faster than is sent */
 };
 
 enum hv_memory_phase {

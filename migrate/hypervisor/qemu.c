@@ -251,6 +251,7 @@ const struct hypervisor_ops qemu_ops = {
 	.memory_continue = qemu_memory_continue,
 	.memory_wait_sent = qemu_memory_wait_sent,
 	.memory_cancel = qemu_memory_cancel,
+	.guest_memory = qemu_guest_memory,
 	.survey = qemu_survey,
 	.capabilities = qemu_capabilities,
 };

@@ -14,6 +14,7 @@
  *     qemu_run.c      the process: start, end, alive
  *     qemu_disk.c     exports and mirrors
  *     qemu_memory.c   memory and devices
+ *     qemu_ram.c      where the guest's memory lies
  *     qemu_revive.c   back from an interrupted hop
  *     qemu_survey.c   what a hop would have to move
  *     qemu_capabilities.c  what this host's QEMU can do
@@ -94,6 +95,12 @@ int qemu_memory_wait_paused(struct hv_vm *vm, int64_t deadline_ns, struct error 
 int qemu_memory_continue(struct hv_vm *vm, struct error **err);
 int qemu_memory_wait_sent(struct hv_vm *vm, int64_t deadline_ns, struct error **err);
 int qemu_memory_cancel(struct hv_vm *vm, struct error **err);
+
+/* qemu_args.c: the guest's memory as QEMU is told to give it. */
+uint64_t qemu_ram_kib(const struct vm_def *def);
+
+/* qemu_ram.c */
+int qemu_guest_memory(struct hv_vm *vm, struct hv_guest_memory *memory, struct error **err);
 
 /* qemu_survey.c, qemu_capabilities.c */
 int qemu_survey(struct hv_vm *vm, int64_t time_ns, struct hv_survey *survey, struct error **err);

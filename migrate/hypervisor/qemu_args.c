@@ -106,7 +106,7 @@ static int run_path(char path[PATH_MAX], const struct vm_def *def, const char *f
  */
 #define TCG_EXTRA_KIB 8
 
-static uint64_t ram_kib(const struct vm_def *def)
+uint64_t qemu_ram_kib(const struct vm_def *def)
 {
 	bool emulated = def->accel == VM_ACCEL_TCG && !def->hugepages;
 
@@ -126,7 +126,7 @@ static void add_machine(struct args *args, const struct vm_def *def)
 	add(args, "-accel", def->accel == VM_ACCEL_KVM ? "kvm" : "tcg,thread=multi");
 	add(args, "-cpu", "%s", def->cpu);
 	add(args, "-smp", "cpus=%u,sockets=1,cores=%u,threads=1", def->vcpus, def->vcpus);
-	add(args, "-m", "size=%" PRIu64 "K", ram_kib(def));
+	add(args, "-m", "size=%" PRIu64 "K", qemu_ram_kib(def));
 	if (def->hugepages)
 		add(args, "-object",
 		    "memory-backend-memfd,id=memory,size=%" PRIu64

@@ -30,6 +30,7 @@
 #define CANCEL_LIMIT_NS	  (30 * NS_PER_SEC)
 #define PROGRESS_LIMIT_NS (10 * NS_PER_SEC)
 #define CONTINUE_LIMIT_NS (2 * NS_PER_SEC)
+#define THROTTLE_STEP	  20
 #define MOST_BANDWIDTH	  (100LL << 30) /* bytes/s: none */
 
 /* What both ends switch on; everything else is switched off. */
@@ -62,7 +63,7 @@ static bool wanted(const char *capability)
 }
 
 /* Which capabilities there are differs by version: QEMU is asked. */
-static int set_capabilities(struct hv_vm *vm, struct error **err)
+static int set_capabilities(struct hv_vm *vm, bool may_throttle, struct error **err)
 {
 	auto_json known = qemu_ask(vm, "query-migrate-capabilities", NULL, err);
 	auto_json list = json_array();
@@ -75,9 +76,12 @@ static int set_capabilities(struct hv_vm *vm, struct error **err)
 		const char *name = json_string_value(json_object_get(entry, "capability"));
 		bool on = json_is_true(json_object_get(entry, "state"));
 
-		if (name && wanted(name) != on)
+		bool wish = name &&
+			    (wanted(name) || (may_throttle && strcmp(name, "auto-converge") == 0));
+
+		if (name && wish != on)
 			json_array_append_new(
-				list, json_pack("{s:s s:b}", "capability", name, "state", !on));
+				list, json_pack("{s:s s:b}", "capability", name, "state", wish));
 	}
 	if (json_array_size(list) == 0)
 		return 0;
@@ -92,7 +96,7 @@ static json_t *unix_uri(const char *socket_path)
 
 int qemu_memory_listen(struct hv_vm *vm, const char *socket_path, struct error **err)
 {
-	if (set_capabilities(vm, err) < 0)
+	if (set_capabilities(vm, false, err) < 0)
 		return -1;
 	return qemu_command(vm, "migrate-incoming", unix_uri(socket_path), err);
 }
@@ -105,16 +109,24 @@ int qemu_memory_set_limits(struct hv_vm *vm, const struct hv_memory_limits *limi
 
 	if (downtime < 1)
 		downtime = 1;
-	return qemu_command(
-		vm, "migrate-set-parameters",
-		json_pack("{s:I s:I}", "max-bandwidth", bandwidth, "downtime-limit", downtime),
-		err);
+	/*
+	 * QEMU itself decides when to throttle, given the capability: at every other look for dirty
+	 * pages from the threshold of 1 % on. How far it may go is what is set here.
+	 */
+	return qemu_command(vm, "migrate-set-parameters",
+			    json_pack("{s:I s:I s:i s:i s:i s:i}", "max-bandwidth", bandwidth,
+				      "downtime-limit", downtime, "throttle-trigger-threshold", 1,
+				      "cpu-throttle-initial", 1, "cpu-throttle-increment",
+				      THROTTLE_STEP, "max-cpu-throttle",
+				      limits->throttle ? (int)limits->throttle : 1),
+			    err);
 }
 
 int qemu_memory_start(struct hv_vm *vm, const char *socket_path,
 		      const struct hv_memory_limits *limits, struct error **err)
 {
-	if (set_capabilities(vm, err) < 0 || qemu_memory_set_limits(vm, limits, err) < 0)
+	if (set_capabilities(vm, limits->may_throttle, err) < 0 ||
+	    qemu_memory_set_limits(vm, limits, err) < 0)
 		return -1;
 	return qemu_command(vm, "migrate", unix_uri(socket_path), err);
 }

@@ -59,23 +59,6 @@ struct sample {
 	struct page *pages;
 };
 
-/* Where the guest's memory begins in QEMU's address space: HMP is all that tells it. */
-static int ask_base(struct hv_vm *vm, uint64_t *base, struct error **err)
-{
-	auto_json answer = qemu_ask(vm, "human-monitor-command",
-				    json_pack("{s:s}", "command-line", "gpa2hva 0"), err);
-	const char *text = json_string_value(answer);
-	const char *is = text ? strstr(text, " is ") : NULL;
-	unsigned long long value;
-
-	if (!answer)
-		return -1;
-	if (!is || sscanf(is, " is %llx", &value) != 1)
-		return error_set(err, EPROTO, "QEMU does not say where the guest's memory lies");
-	*base = value;
-	return 0;
-}
-
 /* xorshift: the sample need not be unpredictable, only even. */
 static uint64_t next_random(uint64_t *state)
 {
@@ -277,14 +260,15 @@ static int survey_disks(const struct hv_vm *vm, struct hv_survey *survey, struct
 static int survey_running(struct hv_vm *vm, int64_t time_ns, struct sample *sample,
 			  struct hv_survey *survey, struct error **err)
 {
-	uint64_t before[VM_DISKS_MOST], after[VM_DISKS_MOST], base = 0;
+	uint64_t before[VM_DISKS_MOST], after[VM_DISKS_MOST];
+	struct hv_guest_memory memory;
 	int64_t begun;
 
-	if (ask_base(vm, &base, err) < 0 || ask_written(vm, before, err) < 0)
+	if (qemu_guest_memory(vm, &memory, err) < 0 || ask_written(vm, before, err) < 0)
 		return -1;
 	begun = clock_ns();
 	qemu_drop_monitor(vm);
-	if (sample_create(sample, qemu_pid(vm), base, survey->memory, err) < 0 ||
+	if (sample_create(sample, memory.pid, memory.address, survey->memory, err) < 0 ||
 	    survey_memory(sample, time_ns, survey, err) < 0 || ask_written(vm, after, err) < 0)
 		return -1;
 	survey->sampled = sample->count;
