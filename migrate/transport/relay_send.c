@@ -8,8 +8,8 @@
 #include "common/bytes.h"
 #include "common/clock.h"
 
-#define ACK_BYTES (1u << 20)
-#define ACK_NS	  (200 * NS_PER_MS)
+#define ACK_BYTES (128u << 10) /* what is on its way is known to the sender as exactly as that */
+#define ACK_NS	  (50 * NS_PER_MS)
 #define PING_NS	  NS_PER_SEC
 
 static void compose(struct relay *r, enum frame_type type, uint32_t length, uint64_t sequence)
