@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/stream/scheduler_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Theory of operation
+ *
+ *     hypervisor --feed--> reader --+-- pages --> pool: first | cold | hot, by class --+
+ *                                   +-- opaque ------------------------------------+   |
+ *     link <--output-- out <-- writer <--------------------------------------------+<--+
+ *
+ *     SETUP ----first section----> ROUNDS ----last section----> LAST ----pool empty----> DEVICES
+ *
+ * The hypervisor is paced by not being read (scheduler_room). It may end its rounds whenever it
+ * likes, so what is held and on its way has to fit into the downtime target all the time; while it
+ * does not, nothing is read. What is written comes from the pool when `out` runs low, no sooner, so
+ * that a newer version can replace a page until the last moment: first pages that the destination
+ * lacks, then cold ones, then hot ones that have gone cold; hot ones before their time only when
+ * the pool is full, the coldest first.
+ *
+ * In LAST the guest is paused. All is read, however much it is: the hypervisor holds its own lock
+ * until it has written it. The devices wait in `after` for the pages.
+ */
+#define AFTER_MOST (256u << 20)
+
+/* ---- What the reader finds ---- */
+
+static int on_opaque(void *arg, const uint8_t *bytes, size_t n, struct error **err)
+{
+	struct scheduler *s = arg;
+
+	if (s->stage == STAGE_LAST) {
+		if (byte_queue_length(&s->after) + n > AFTER_MOST)
+			return error_set(err, EFBIG,
+					 "the machine's description is larger than %u bytes, the "
+					 "most that can wait for its pages",
+					 AFTER_MOST);
+		return scheduler_put(&s->after, bytes, n, err);
+	}
+	if (s->stage == STAGE_ROUNDS && scheduler_close_part(s, err) < 0)
+		return -1;
+	return scheduler_put(&s->out, bytes, n, err);
+}
+
+static int on_block(void *arg, size_t index, const struct qemu_block *block, struct error **err)
+{
+	struct scheduler *s = arg;
+
+	(void)err;
+	s->first_page[index + 1] = s->first_page[index] + block->bytes / QEMU_PAGE;
+	s->blocks = index + 1;
+	return 0;
+}
+
+static int begin_rounds(struct scheduler *s, struct error **err)
+{
+	uint64_t pages = s->first_page[s->blocks];
+
+	s->heat = heat_create(pages, HEAT_STREAM, err);
+	if (!s->heat)
+		return -1;
+	s->sent = calloc(pages / 64 + 1, sizeof(*s->sent));
+	s->owed = calloc(pages / 64 + 1, sizeof(*s->owed));
+	s->came = calloc(pages / 64 + 1, sizeof(*s->came));
+	if (!s->sent || !s->owed || !s->came)
+		return error_set(err, ENOMEM, "no memory to follow %" PRIu64 " pages", pages);
+	if (qemu_writer_format(s->writer, s->reader) < 0)
+		return error_set(err, EPROTO, "the memory stream has pages before its blocks");
+	s->peek_block = s->options.peek ? 0 : s->blocks;
+	while (s->peek_block < s->blocks &&
+	       (s->first_page[s->peek_block + 1] - s->first_page[s->peek_block]) * QEMU_PAGE !=
+		       s->options.peek_bytes)
+		s->peek_block++;
+	s->stage = STAGE_ROUNDS;
+	s->now.began_ns = s->now_ns;
+	return 0;
+}
+
+static int on_part_begin(void *arg, bool last, struct error **err)
+{
+	struct scheduler *s = arg;
+
+	if (s->stage == STAGE_SETUP && begin_rounds(s, err) < 0)
+		return -1;
+	if (!last)
+		return 0;
+	if (scheduler_close_part(s, err) < 0)
+		return -1;
+	s->stage = STAGE_LAST;
+	s->finishing = true;
+	return scheduler_open_part(s, true, err);
+}
+
+static int on_part_end(void *arg, bool last, struct error **err)
+{
+	struct scheduler *s = arg;
+
+	s->last_ended = last;
+	return last ? scheduler_fetch_owed(s, err) : 0;
+}
+
+int scheduler_hold(struct scheduler *s, uint64_t page, const uint8_t *content, unsigned queue,
+		   struct error **err)
+{
+	uint64_t held;
+
+	/* no room: at once, as what is held is older */
+	if (page_pool_put(s->pool, page, content, queue, s->now_ns, NULL) == PAGE_POOL_NONE)
+		return scheduler_write_page(s, page, content, 0, err);
+	held = (uint64_t)page_pool_count(s->pool) * QEMU_PAGE;
+	if (held > s->stats.held_peak)
+		s->stats.held_peak = held;
+	return 0;
+}
+
+static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *content, uint8_t fill,
+		   struct error **err)
+{
+	struct scheduler *s = arg;
+	uint64_t page = s->first_page[block] + index;
+	uint32_t held = page_pool_find(s->pool, page);
+	bool was_owed = scheduler_settle(s, page);
+	bool again = was_owed || held != PAGE_POOL_NONE || (s->sent[page / 64] >> page % 64 & 1);
+
+	scheduler_note_came(s, page);
+	s->remaining_least -= s->remaining_least < QEMU_PAGE ? s->remaining_least : QEMU_PAGE;
+	if (held != PAGE_POOL_NONE)
+		s->stats.pages_superseded++;
+	if (again) {
+		heat_note(s->heat, page);
+		s->now.again++;
+		s->now.missed += held == PAGE_POOL_NONE && !was_owed;
+	}
+	if (!content) {
+		s->stats.pages_filled++;
+		if (held != PAGE_POOL_NONE)
+			page_pool_drop(s->pool, held);
+		return scheduler_write_page(s, page, NULL, fill, err);
+	}
+	s->stats.pages_in++;
+	return scheduler_hold(s, page, content, again ? scheduler_judge(s, page) : QUEUE_FIRST,
+			      err);
+}
+
+/* ---- For the caller ---- */
+
+struct scheduler *scheduler_create(const struct scheduler_options *options, struct error **err)
+{
+	struct scheduler *s = calloc(1, sizeof(*s));
+	struct qemu_stream_sink sink = {on_opaque, on_block,	on_part_begin,
+					on_page,   on_part_end, s};
+
+	if (!s) {
+		error_set(err, ENOMEM, "no memory for a page scheduler");
+		return NULL;
+	}
+	s->options = *options;
+	s->need_least = s->need_best = UINT64_MAX;
+	s->cold_class = HEAT_CLASSES - 1;
+	s->hot_part = s->hot_most = UINT64_MAX;
+	s->reader = qemu_reader_create(&sink, err);
+	if (s->reader)
+		s->writer = qemu_writer_create(err);
+	if (s->writer)
+		s->pool = page_pool_create((uint32_t)(options->hold_most / QEMU_PAGE), err);
+	if (!s->pool) {
+		scheduler_destroy(s);
+		return NULL;
+	}
+	return s;
+}
+
+void scheduler_destroy(struct scheduler *s)
+{
+	if (!s)
+		return;
+	qemu_reader_destroy(s->reader);
+	qemu_writer_destroy(s->writer);
+	page_pool_destroy(s->pool);
+	heat_destroy(s->heat);
+	free(s->sent);
+	free(s->owed);
+	free(s->came);
+	byte_queue_clear(&s->out);
+	byte_queue_clear(&s->after);
+	free(s);
+}
+
+int scheduler_feed(struct scheduler *s, const uint8_t *bytes, size_t n, int64_t now_ns,
+		   struct error **err)
+{
+	s->now_ns = now_ns;
+	return qemu_reader_feed(s->reader, bytes, n, err);
+}
+
+int scheduler_feed_end(struct scheduler *s, struct error **err)
+{
+	s->stream_ended = true;
+	return qemu_reader_end(s->reader, err);
+}
+
+bool scheduler_drained(const struct scheduler *s)
+{
+	return s->stream_ended && page_pool_count(s->pool) == 0 &&
+	       byte_queue_length(&s->out) == 0 && byte_queue_length(&s->after) == 0;
+}
+
+void scheduler_set_downtime(struct scheduler *s, int64_t downtime_ns)
+{
+	s->options.downtime_ns = downtime_ns;
+}
+
+void scheduler_finish(struct scheduler *s)
+{
+	s->finishing = true;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef STREAM_SCHEDULER_INTERNAL_H
+#define STREAM_SCHEDULER_INTERNAL_H
+
+#include "common/bucket.h"
+#include "hotskip/heat.h"
+#include "hotskip/plan.h"
+#include "migrate/stream/byte_queue.h"
+#include "migrate/stream/page_pool.h"
+#include "migrate/stream/qemu_stream.h"
+#include "migrate/stream/scheduler.h"
+
+/* The pool's queues, in the order in which they are sent. */
+enum {
+	QUEUE_FIRST, /* pages that the destination has no version of */
+	QUEUE_COLD,  /* that come again, and may go on */
+	QUEUE_HOT    /* from here on: held, by heat_class() */
+};
+
+/* A pass of the hypervisor over memory: each page comes once in it at most. */
+struct round {
+	int64_t began_ns, time_ns;
+	uint64_t again;	 /* pages that came again */
+	uint64_t missed; /* of these, that were not held: the link has to carry one more */
+};
+
+#define STUCK_ROUNDS 4
+
+enum scheduler_stage {
+	STAGE_SETUP,  /* before the first page */
+	STAGE_ROUNDS, /* the guest runs, as far as the stream tells */
+	STAGE_LAST,   /* in the last section of pages: it is paused */
+	STAGE_DEVICES /* all pages are out */
+};
+
+struct scheduler {
+	struct scheduler_options options;
+	struct qemu_reader *reader;
+	struct qemu_writer *writer;
+	enum scheduler_stage stage;
+	bool finishing;	 /* scheduler_finish */
+	bool last_ended; /* the hypervisor's last section of pages has ended */
+	bool stream_ended;
+	int64_t now_ns; /* of the call that is under way */
+
+	/* guest memory: pages are numbered through all blocks */
+	size_t blocks;
+	uint64_t first_page[QEMU_BLOCKS_MOST + 1];
+	uint64_t *sent; /* a bit for each page that ever went on */
+	uint64_t *owed; /* a bit for each that was stale and has not come again */
+	uint64_t owed_count;
+	size_t peek_block; /* blocks: none */
+	struct heat *heat;
+	struct page_pool *pool;
+
+	/* output */
+	struct byte_queue out;	 /* on its way */
+	struct byte_queue after; /* devices: after the last page */
+	unsigned in_part;	 /* pages in the section that is open; 0: none is */
+	bool part_open;
+
+	/* what it goes by */
+	struct scheduler_link link;
+	struct bucket reading;
+	uint64_t remaining;	  /* as it was said, so at most */
+	uint64_t remaining_least; /* less what came since: some of that was under way already */
+	unsigned looks;		  /* that the hypervisor took for dirty pages; 0: not told yet */
+	int64_t looked_ns, asked_ns;
+	int64_t look_period_ns; /* from the look before to the last one, */
+	uint64_t look_bytes;	/* which found so much */
+
+	/* rounds */
+	uint64_t *came; /* a bit for each page that came in this round */
+	struct round now, last, before;
+	unsigned rounds;
+	int64_t heat_from_ns;		    /* when heat_end_round was last called */
+	uint64_t class_pages[HEAT_CLASSES]; /* that came again in this round */
+	unsigned cold_class;		    /* pages of classes up to this one go on */
+	uint64_t hot_part; /* so many of the class above are hot; UINT64_MAX: all */
+	uint64_t hot_most; /* HOT_TOP: never grows */
+	struct plan plan;
+	bool planned;
+	int64_t planned_ns;
+
+	/* whether it gets anywhere */
+	uint64_t need_least;		    /* bytes: in this round */
+	uint64_t need_best;		    /* in any round before */
+	uint64_t need_window[STUCK_ROUNDS]; /* the least of each of the last rounds, a ring */
+	unsigned rounds_stuck;
+
+	struct scheduler_stats stats;
+};
+
+/*
+ * scheduler_peek.c: whether the page, as it is held, was written again and so is not to be sent;
+ * it is owed then.
+ */
+bool scheduler_is_stale(struct scheduler *s, uint64_t page, const uint8_t *content);
+
+/* A page came (again): it is not owed any more. Returns whether it was. */
+bool scheduler_settle(struct scheduler *s, uint64_t page);
+
+/* Guest paused, all pages have come: what is owed even so is read and held. */
+int scheduler_fetch_owed(struct scheduler *s, struct error **err);
+
+/* scheduler_judge.c: where a page that comes again is queued. */
+unsigned scheduler_judge(struct scheduler *s, uint64_t page);
+
+/* scheduler_judge.c: the page came; notes whether a round has ended before it. */
+void scheduler_note_came(struct scheduler *s, uint64_t page);
+
+/* scheduler_judge.c: what is needed now, for whether it gets anywhere. */
+void scheduler_note_need(struct scheduler *s, uint64_t need);
+
+/* scheduler_judge.c: bytes that the downtime target has room for; 0: not known. */
+uint64_t scheduler_target(const struct scheduler *s);
+
+/* scheduler_judge.c: bytes that a pause now would have to carry; UINT64_MAX: not known. */
+uint64_t scheduler_need(const struct scheduler *s, int64_t now_ns);
+
+/* scheduler_output.c: bytes to the end of a queue; sections; content NULL: all its bytes are fill.
+ */
+int scheduler_put(struct byte_queue *queue, const uint8_t *bytes, size_t n, struct error **err);
+int scheduler_open_part(struct scheduler *s, bool last, struct error **err);
+int scheduler_close_part(struct scheduler *s, struct error **err);
+int scheduler_write_page(struct scheduler *s, uint64_t page, const uint8_t *content, uint8_t fill,
+			 struct error **err);
+
+/* scheduler_flow.c: the page that is to go next, or PAGE_POOL_NONE. */
+uint32_t scheduler_choose(struct scheduler *s);
+
+/* scheduler.c: the page's newest version, to be sent when its queue's turn comes. */
+int scheduler_hold(struct scheduler *s, uint64_t page, const uint8_t *content, unsigned queue,
+		   struct error **err);
+
+/* scheduler_flow.c: bytes that are held, queued or on their way. */
+uint64_t scheduler_backlog(const struct scheduler *s);
+
+#endif

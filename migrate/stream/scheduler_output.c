@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/stream/scheduler_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* What goes out: sections of pages, filled from the pool as late as possible. */
+#define OUT_LOW	   (32u << 10) /* below that, pages are put into the output */
+#define PART_PAGES 256	       /* pages in a section of ours */
+
+int scheduler_put(struct byte_queue *queue, const uint8_t *bytes, size_t n, struct error **err)
+{
+	uint8_t *place = byte_queue_reserve(queue, n);
+
+	if (!place)
+		return error_set(err, ENOMEM, "no memory for %zu bytes of the memory stream", n);
+	memcpy(place, bytes, n);
+	queue->end += n;
+	return 0;
+}
+
+int scheduler_open_part(struct scheduler *s, bool last, struct error **err)
+{
+	uint8_t *place = byte_queue_reserve(&s->out, QEMU_HEADER_MOST);
+
+	if (!place)
+		return error_set(err, ENOMEM, "no memory for the memory stream");
+	s->out.end += qemu_write_part_begin(s->writer, last, place);
+	s->part_open = true;
+	s->in_part = 0;
+	return 0;
+}
+
+int scheduler_close_part(struct scheduler *s, struct error **err)
+{
+	uint8_t *place;
+
+	if (!s->part_open)
+		return 0;
+	place = byte_queue_reserve(&s->out, QEMU_HEADER_MOST);
+	if (!place)
+		return error_set(err, ENOMEM, "no memory for the memory stream");
+	s->out.end += qemu_write_part_end(s->writer, s->stage >= STAGE_LAST, place);
+	s->part_open = false;
+	return 0;
+}
+
+static size_t block_of(const struct scheduler *s, uint64_t page)
+{
+	size_t block = 0;
+
+	/* few blocks, and nearly all pages are the first one's */
+	while (page >= s->first_page[block + 1])
+		block++;
+	return block;
+}
+
+/* Appends a page; content NULL: all its bytes are fill. */
+int scheduler_write_page(struct scheduler *s, uint64_t page, const uint8_t *content, uint8_t fill,
+			 struct error **err)
+{
+	size_t block = block_of(s, page);
+	uint8_t *place;
+	size_t n;
+
+	if (s->stage == STAGE_ROUNDS && s->part_open && s->in_part >= PART_PAGES &&
+	    scheduler_close_part(s, err) < 0)
+		return -1;
+	if (!s->part_open && scheduler_open_part(s, s->stage == STAGE_LAST, err) < 0)
+		return -1;
+	place = byte_queue_reserve(&s->out, QEMU_HEADER_MOST + QEMU_PAGE);
+	if (!place)
+		return error_set(err, ENOMEM, "no memory for the memory stream");
+	n = qemu_write_page(s->writer, block, page - s->first_page[block], !content, fill, place);
+	if (content)
+		memcpy(place + n, content, QEMU_PAGE);
+	s->out.end += n + (content ? QEMU_PAGE : 0);
+	s->in_part++;
+	if (content)
+		s->stats.pages_out++;
+	s->sent[page / 64] |= 1ull << page % 64;
+	return 0;
+}
+
+/* The last page is out: the section ends, and what waited for that follows. */
+static int finish_pages(struct scheduler *s, struct error **err)
+{
+	if (scheduler_close_part(s, err) < 0)
+		return -1;
+	s->stage = STAGE_DEVICES;
+	if (scheduler_put(&s->out, s->after.data + s->after.start, byte_queue_length(&s->after),
+			  err) < 0)
+		return -1;
+	byte_queue_clear(&s->after);
+	return 0;
+}
+
+static int fill_output(struct scheduler *s, struct error **err)
+{
+	while (byte_queue_length(&s->out) < OUT_LOW) {
+		uint32_t slot = scheduler_choose(s);
+
+		if (slot == PAGE_POOL_NONE)
+			break;
+		if (!scheduler_is_stale(s, page_pool_page(s->pool, slot),
+					page_pool_content(s->pool, slot)) &&
+		    scheduler_write_page(s, page_pool_page(s->pool, slot),
+					 page_pool_content(s->pool, slot), 0, err) < 0)
+			return -1;
+		page_pool_drop(s->pool, slot);
+	}
+	if (s->stage == STAGE_LAST && s->last_ended && page_pool_count(s->pool) == 0)
+		return finish_pages(s, err);
+	/* the destination loads what it has while there is nothing to send */
+	if (s->stage == STAGE_ROUNDS && byte_queue_length(&s->out) == 0)
+		return scheduler_close_part(s, err);
+	return 0;
+}
+
+int scheduler_output(struct scheduler *s, int64_t now_ns, const uint8_t **bytes, size_t *n,
+		     struct error **err)
+{
+	s->now_ns = now_ns;
+	if (s->stage != STAGE_SETUP && fill_output(s, err) < 0)
+		return -1;
+	*bytes = s->out.data + s->out.start;
+	*n = byte_queue_length(&s->out);
+	return 0;
+}
+
+void scheduler_sent(struct scheduler *s, size_t n)
+{
+	byte_queue_consume(&s->out, n);
+}
