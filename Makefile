@@ -63,7 +63,7 @@ $(B)/lib%.a:
 	@rm -f $@
 	ar rcsP $@ $^
 
-$(B)/edgehop: $(FRONT) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libcommon.a
+$(B)/edgehop: $(FRONT) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libhotskip.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 # The agent asks as little as possible of a guest.
@@ -85,7 +85,7 @@ VERSIONED := $(patsubst %.c,$(B)/versions/$(VARIANT)/%.o,$(shell grep -lrE 'HELL
 $(B)/versions/$(VARIANT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(VERSION_FLAGS) -c -o $@ $<
-$(B)/versions/$(VARIANT)/edgehop: $(VERSIONED) $(FRONT) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libcommon.a
+$(B)/versions/$(VARIANT)/edgehop: $(VERSIONED) $(FRONT) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libhotskip.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 endif
 

@@ -12,6 +12,7 @@
 #include "common/units.h"
 #include "migrate/cmd/attach.h"
 #include "migrate/cmd/check.h"
+#include "migrate/cmd/memory_options.h"
 #include "migrate/hop/forecast.h"
 #include "migrate/hop/hops.h"
 #include "migrate/hop/keeper.h"
@@ -28,6 +29,7 @@ struct options {
 	int64_t downtime_ns, timeout_ns;
 	uint64_t rate_limit;
 	enum hop_on_timeout on_timeout;
+	struct memory_options memory;
 	bool json, detach, dry_run, plain;
 };
 
@@ -43,6 +45,18 @@ static const char help[] =
 	"  --on-timeout ACTION  abort (the default): undo the hop; force: let the VM pause for as "
 	"long\n"
 	"                       as it takes; continue: say it, and go on\n"
+	"  --hot-skip RULE      hold pages back that come again and are likely to come once more: "
+	"auto:\n"
+	"                       those that are cheaper to send later; top:N: the N % of memory "
+	"written\n"
+	"                       most often; rate:N: those written N times a second; off (the "
+	"default)\n"
+	"  --hold-memory SIZE   hold no more than that of pages, as \"256M\" (the default)\n"
+	"  --on-no-converge ACTION  if what is left of memory does not get less any more: wait "
+	"(the\n"
+	"                       default): say it, and go on; pause: for as long as the least "
+	"takes;\n"
+	"                       throttle: slow the VM, stepwise; abort: undo the hop\n"
 	"  --no-encryption      disk and memory go unencrypted, for paths that are safe already; "
 	"who\n"
 	"                       may connect is checked all the same, and control stays encrypted\n"
@@ -117,6 +131,12 @@ static bool take(int option, const char *argument, struct options *options)
 		return take_timeout(argument, options);
 	case 'T':
 		return take_on_timeout(argument, options);
+	case 's':
+		return memory_options_hot_skip(argument, &options->memory);
+	case 'm':
+		return memory_options_hold(argument, &options->memory);
+	case 'c':
+		return memory_options_on_stuck(argument, &options->memory);
 	case 'e':
 		options->rsh = argument;
 		return true;
@@ -143,6 +163,9 @@ static int parse(int argc, char **argv, struct options *options)
 		{"rate-limit", required_argument, NULL, 'r'},
 		{"timeout", required_argument, NULL, 't'},
 		{"on-timeout", required_argument, NULL, 'T'},
+		{"hot-skip", required_argument, NULL, 's'},
+		{"hold-memory", required_argument, NULL, 'm'},
+		{"on-no-converge", required_argument, NULL, 'c'},
 		{"no-encryption", no_argument, NULL, 'p'},
 		{"rsh", required_argument, NULL, 'e'},
 		{"detach", no_argument, NULL, 'd'},
@@ -153,7 +176,7 @@ static int parse(int argc, char **argv, struct options *options)
 	};
 	int option;
 
-	*options = (struct options){.downtime_ns = DOWNTIME_NS};
+	*options = (struct options){.downtime_ns = DOWNTIME_NS, .memory = memory_options_default};
 	while ((option = getopt_long(argc, argv, "e:dnh", known, NULL)) != -1)
 		if (!take(option, optarg, options))
 			return CMD_USAGE;
@@ -271,7 +294,12 @@ int cmd_migrate(int argc, char **argv)
 				 .rate_limit = options.rate_limit,
 				 .timeout_ns = options.timeout_ns,
 				 .on_timeout = options.on_timeout,
+				 .hot_skip = options.memory.hot_skip,
+				 .pages = options.memory.pages,
+				 .on_stuck = options.memory.on_stuck,
 				 .plain = options.plain};
+	job.pages.downtime_ns = options.downtime_ns;
+
 	const struct keeper_job keeper = {
 		.hop = facts->hop, .work = source_work, .recover = source_recover, .context = &job};
 

@@ -85,6 +85,26 @@ static void print_wishes(const json_t *report, FILE *out)
 		fprintf(out, "  it took longer than --timeout\n");
 }
 
+static void print_hot_skip(const json_t *report, FILE *out)
+{
+	const json_t *skip = json_object_get(report, "hot_skip");
+	const json_t *stuck = json_object_get(report, "not_converging");
+	uint64_t throttled = bytes_at(report, "throttled_percent");
+	uint64_t left_out = bytes_at(skip, "superseded") + bytes_at(skip, "stale");
+	char size[UNITS_TEXT];
+
+	if (skip)
+		fprintf(out, "  hot-skip, rule %s: %d rounds, %s left out of %d pages\n",
+			text_at(skip, "rule"), (int)bytes_at(skip, "rounds"),
+			units_bytes_text(left_out * 4096, size), (int)bytes_at(skip, "pages_in"));
+	if (stuck)
+		fprintf(out, "  the VM kept %s dirty, at one time a pause of %.0f ms\n",
+			units_bytes_text(bytes_at(stuck, "bytes"), size),
+			json_number_value(json_object_get(stuck, "downtime_ms")));
+	if (throttled)
+		fprintf(out, "  its CPU time was cut by up to %d %%\n", (int)throttled);
+}
+
 static void print_connections(const json_t *report, FILE *out)
 {
 	const json_t *vnic = json_object_get(report, "vnic");
@@ -135,6 +155,7 @@ void report_print(const json_t *report, FILE *out)
 	print_paths(report, out);
 	print_transport(report, out);
 	print_wishes(report, out);
+	print_hot_skip(report, out);
 	print_connections(report, out);
 	if (downtime)
 		fprintf(out, "  downtime, as the hypervisors saw it: %.0f ms\n",

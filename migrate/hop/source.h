@@ -8,12 +8,21 @@
 #include "common/error.h"
 #include "migrate/config/fleet.h"
 #include "migrate/hop/facts.h"
+#include "migrate/stream/scheduler.h"
 
 /* What a hop does when it takes longer than it may. */
 enum hop_on_timeout {
 	HOP_ABORT,   /* it is undone */
 	HOP_FORCE,   /* the VM is paused for as long as it takes */
 	HOP_CONTINUE /* it is told, and goes on */
+};
+
+/* What a hop does when what is left of memory does not get less any more. */
+enum hop_on_stuck {
+	HOP_WAIT,     /* it is told, and goes on */
+	HOP_PAUSE,    /* the VM is paused when the least is left, for longer than the target */
+	HOP_THROTTLE, /* the VM is slowed, stepwise */
+	HOP_GIVE_UP   /* it is undone */
 };
 
 /* A hop as its source's worker runs it. */
@@ -25,6 +34,9 @@ struct source_job {
 	uint64_t rate_limit; /* of all channels together, bit/s; 0: none */
 	int64_t timeout_ns;  /* from the start to the switchover; 0: none */
 	enum hop_on_timeout on_timeout;
+	bool hot_skip;			/* memory goes through the page scheduler, */
+	struct scheduler_options pages; /* which goes by these */
+	enum hop_on_stuck on_stuck;
 	bool plain; /* disks and memory go without encryption */
 };
 

@@ -9,11 +9,13 @@
 #include "migrate/hop/source.h"
 #include "migrate/transport/channel.h"
 #include "migrate/transport/mptcp.h"
+#include "migrate/stream/memory_stream.h"
 #include "migrate/transport/relay.h"
 
 /* One channel's data on its way: the hypervisor connects to `listen_fd`, the relay carries on. */
 struct transfer {
 	struct relay *relay;
+	struct memory_stream *stream; /* between the hypervisor and the relay; NULL: nothing is */
 	char channel[32];
 	char path[PATH_MAX]; /* of the socket that it listened on; "": none */
 };
@@ -28,6 +30,7 @@ struct progress {
 	double rate; /* bytes/s, smoothed */
 	unsigned round;
 	int64_t expected_downtime_ns;
+	char message[160]; /* "": none */
 };
 
 /* The worker's own; only its thread uses it. Each group belongs to the stage that fills it. */
@@ -55,6 +58,11 @@ struct source {
 	/* disk, memory */
 	struct transfer disks[VM_DISKS_MOST];
 	struct transfer memory;
+	struct hv_guest_memory guest_memory;
+	bool told_stuck;		     /* that what is left will not fit */
+	unsigned throttled, throttled_round; /* steps taken; in which round the last one was */
+	bool switch_ordered;		     /* the hypervisor was told to pause the guest, */
+	uint64_t switch_need, switch_target; /* when so much was left, bytes */
 
 	/* switchover */
 	int64_t paused_ns;	     /* 0: it runs */
@@ -78,6 +86,12 @@ int source_move_tunnel(struct source *s, struct error **err);
 /* The VM may be paused for as long as it takes, from now on. */
 int source_force(struct source *s, struct error **err);
 
+/* Opens the memory's channel; path becomes the socket that the hypervisor is to send to. */
+int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err);
+
+/* What the page scheduler did, into the report. */
+void source_report_memory(struct source *s);
+
 /* One request to the destination; *answer (may be NULL) is the caller's to decref. */
 int source_call(struct source *s, json_t *request, int64_t time_ns, json_t **answer,
 		struct error **err);
@@ -94,7 +108,7 @@ size_t source_peer_addresses(const struct source *s, struct ip_addr list[SOURCE_
 
 /* Opens a channel and relays what connects to a Unix socket of that name into it. */
 int source_transfer_open(struct source *s, struct transfer *transfer, const char *channel,
-			 int listen_fd, struct error **err);
+			 int listen_fd, const struct scheduler_options *pages, struct error **err);
 void source_transfer_close(struct source *s, struct transfer *transfer);
 
 /* All of them; the report has their figures then. */

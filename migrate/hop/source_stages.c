@@ -23,13 +23,12 @@
 
 #define LOG_MODULE "source"
 
-/* Phases 1 to 3: everything until the VM's memory is all but there. */
+/* Phases 1 and 2: everything until the VM's disks are there. */
 
 #define SSH_NS	    (30 * NS_PER_SEC)
 #define CALL_NS	    (30 * NS_PER_SEC)
 #define INCOMING_NS (60 * NS_PER_SEC)
 #define LOCK_NS	    (3 * NS_PER_SEC)
-#define FORCED_NS   (2000 * NS_PER_SEC)
 
 /* Who the far side is, before anything is written anywhere. */
 static int greet(struct source *s, struct remote *remote, struct error **err)
@@ -231,16 +230,21 @@ int source_incoming(struct source *s, struct error **err)
 	return fault_point("incoming", err);
 }
 
-/* Listens for the hypervisor, opens the channel, and has the far side connect its end. */
+/*
+ * Listens for the hypervisor, opens the channel, and has the far side connect its end. pages: the
+ * page scheduler stands between; NULL: nothing does.
+ */
 static int open_transfer(struct source *s, struct transfer *transfer, const char *channel,
-			 char path[PATH_MAX], json_t *request, struct error **err)
+			 const struct scheduler_options *pages, char path[PATH_MAX],
+			 json_t *request, struct error **err)
 {
 	char file[48];
 	int listen_fd;
 
 	snprintf(file, sizeof(file), "%s.sock", channel);
 	listen_fd = hop_env_path(&s->env, path, file, err) < 0 ? -1 : local_listen(path, err);
-	if (listen_fd < 0 || source_transfer_open(s, transfer, channel, listen_fd, err) < 0) {
+	if (listen_fd < 0 ||
+	    source_transfer_open(s, transfer, channel, listen_fd, pages, err) < 0) {
 		json_decref(request);
 		return -1;
 	}
@@ -254,7 +258,7 @@ static int start_mirror(struct source *s, size_t i, struct error **err)
 	char channel[NAME_SIZE + 8], path[PATH_MAX];
 
 	snprintf(channel, sizeof(channel), "d%zu", i);
-	if (open_transfer(s, &s->disks[i], channel, path,
+	if (open_transfer(s, &s->disks[i], channel, NULL, path,
 			  json_pack("{s:s, s:i}", "do", "disk", "disk", (int)i), err) < 0)
 		return error_wrap(err, "disk %s", disk->name);
 	return hv_mirror_start(s->env.vm, i, path, err);
@@ -291,71 +295,31 @@ int source_disk(struct source *s, struct error **err)
 	return 0;
 }
 
-static int look_at_memory(struct source *s, struct error **err)
+static bool peek_at_guest(void *arg, uint64_t page, uint8_t content[4096])
 {
-	struct hv_memory memory;
-
-	if (hv_memory_progress(s->env.vm, &memory, err) < 0)
-		return -1;
-	s->progress.done = memory.transferred;
-	s->progress.total = memory.transferred + memory.remaining;
-	s->progress.round = memory.rounds;
-	s->progress.expected_downtime_ns = memory.downtime_ns;
-	if (memory.transferred > 1 << 20 && fault_point("memory-copy", err) < 0)
-		return -1;
-	return 0;
+	return hv_guest_memory_read(arg, page * 4096, content, 4096) == 0;
 }
 
-/* The pause to aim at; forced, as long as QEMU and its like can be told. */
-static struct hv_memory_limits memory_limits(const struct source *s)
+/* The expected rule looks into the guest's memory, where the hypervisor says where that is. */
+static void let_look(struct source *s, struct scheduler_options *pages)
 {
-	return (struct hv_memory_limits){.downtime_ns =
-						 s->forced ? FORCED_NS : s->job->downtime_ns};
-}
+	auto_error why = NULL;
 
-int source_force(struct source *s, struct error **err)
-{
-	struct hv_memory_limits limits;
-
-	s->forced = true;
-	report_set(s->report, "forced", json_true());
-	limits = memory_limits(s);
-	if (s->memory.relay)
-		return hv_memory_set_limits(s->env.vm, &limits, err);
-	/* Its disks would never be equal while it writes faster than the paths carry. */
-	if (!s->disks[0].relay)
-		return 0;
-	s->paused_ns = clock_ns();
-	return hv_pause(s->env.vm, err);
-}
-
-int source_memory(struct source *s, struct error **err)
-{
-	struct hv_memory_limits limits = memory_limits(s);
-	char path[PATH_MAX];
-
-	if (open_transfer(s, &s->memory, "memory", path, json_pack("{s:s}", "do", "memory"), err) <
-		    0 ||
-	    hv_memory_start(s->env.vm, path, &limits, err) < 0)
-		return -1;
-	for (;;) {
-		struct error *why = NULL;
-
-		if (hv_memory_wait_paused(s->env.vm, clock_ns() + 100 * NS_PER_MS, &why) == 0)
-			break;
-		if (why->code != ETIMEDOUT) {
-			/* A channel that broke explains more than the hypervisor can. */
-			if (source_tick(s, err) < 0)
-				error_free(why);
-			else
-				error_propagate(err, why);
-			return -1;
-		}
-		error_free(why);
-		if (look_at_memory(s, err) < 0 || source_tick(s, err) < 0)
-			return -1;
+	if (hv_guest_memory(s->env.vm, &s->guest_memory, &why) < 0) {
+		log_warn("hot-skip does without a look into the guest: %s", error_text(why));
+		return;
 	}
-	if (!s->paused_ns)
-		s->paused_ns = clock_ns();
-	return fault_point("paused", err);
+	pages->peek = peek_at_guest;
+	pages->peek_arg = &s->guest_memory;
+	pages->peek_bytes = s->guest_memory.bytes;
+}
+
+int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err)
+{
+	struct scheduler_options pages = s->job->pages;
+
+	if (s->job->hot_skip && pages.rule == HOT_EXPECTED)
+		let_look(s, &pages);
+	return open_transfer(s, &s->memory, "memory", s->job->hot_skip ? &pages : NULL, path,
+			     json_pack("{s:s}", "do", "memory"), err);
 }

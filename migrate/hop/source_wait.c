@@ -69,8 +69,10 @@ static void show(struct source *s)
 	if (pacer_rate(s->pacer))
 		json_object_set_new(snapshot, "rate_limit",
 				    json_integer(8 * (json_int_t)pacer_rate(s->pacer)));
-	if (s->forced)
-		json_object_set_new(snapshot, "message", json_string("forced: the VM may pause"));
+	if (s->forced || *p->message)
+		json_object_set_new(
+			snapshot, "message",
+			json_string(s->forced ? "forced: the VM may pause" : p->message));
 	ctl_publish(s->ctl, snapshot);
 }
 
@@ -131,7 +133,8 @@ int source_tick(struct source *s, struct error **err)
 	for (size_t i = 0; i < ARRAY_SIZE(s->disks); i++)
 		if (check_relay(s->disks[i].relay, err) < 0)
 			return -1;
-	if (check_relay(s->memory.relay, err) < 0)
+	if ((s->memory.stream && memory_stream_check(s->memory.stream, err) < 0) ||
+	    check_relay(s->memory.relay, err) < 0)
 		return -1;
 	return s->control ? check_relay(control_relay(s->control), err) : 0;
 }
@@ -197,8 +200,32 @@ size_t source_peer_addresses(const struct source *s, struct ip_addr list[SOURCE_
 	return n;
 }
 
+static uint64_t delivered_by(void *relay)
+{
+	struct relay_stats stats;
+
+	relay_stats(relay, &stats);
+	return stats.delivered;
+}
+
+/* The page scheduler takes what the hypervisor connects to, the relay what comes out of it. */
+static int start_stream(struct source *s, struct transfer *transfer, struct channel *channel,
+			int listen_fd, const struct scheduler_options *pages, struct error **err)
+{
+	int link_fd = relay_start_pair(channel, SILENCE_MS, &transfer->relay, err);
+
+	if (link_fd < 0) {
+		close(listen_fd);
+		return -1;
+	}
+	relay_set_pacer(transfer->relay, s->pacer);
+	transfer->stream =
+		memory_stream_start(listen_fd, link_fd, pages, delivered_by, transfer->relay, err);
+	return transfer->stream ? 0 : -1;
+}
+
 int source_transfer_open(struct source *s, struct transfer *transfer, const char *channel,
-			 int listen_fd, struct error **err)
+			 int listen_fd, const struct scheduler_options *pages, struct error **err)
 {
 	struct ip_addr addresses[SOURCE_ADDRESSES];
 	size_t n = source_peer_addresses(s, addresses);
@@ -211,6 +238,8 @@ int source_transfer_open(struct source *s, struct transfer *transfer, const char
 		return -1;
 	}
 	snprintf(transfer->channel, sizeof(transfer->channel), "%s", channel);
+	if (pages)
+		return start_stream(s, transfer, c, listen_fd, pages, err);
 	transfer->relay = relay_start_on_accept(c, listen_fd, SILENCE_MS, err);
 	if (!transfer->relay)
 		return -1;
@@ -226,6 +255,10 @@ void source_transfer_close(struct source *s, struct transfer *transfer)
 		return;
 	relay_stats(transfer->relay, &stats);
 	report_channel(s->report, transfer->channel, &stats);
+	if (transfer->stream)
+		source_report_memory(s);
+	memory_stream_destroy(transfer->stream); /* it asks the relay */
+	transfer->stream = NULL;
 	relay_destroy(transfer->relay);
 	transfer->relay = NULL;
 	if (*transfer->path)
