@@ -109,7 +109,7 @@ power_cycle()
 look()
 {
 	seen=$(lab exec "$1" sh -c '
-		echo "{\"hops\": $(edgehop status --json 2>/dev/null || echo []), \"vms\": $(edgehop list --json 2>/dev/null || echo []),"
+		echo "{\"hops\": $(edgehop status --json 2>/dev/null | grep . || echo []), \"vms\": $(edgehop list --json 2>/dev/null || echo []),"
 		workers=$(pgrep -c -x "edgehop-[wkd].*")
 		qemus=$(pgrep -c -x -f "qemu-system-x86_64 .*guest=web,.*")
 		echo "\"workers\": $workers, \"qemus\": $qemus}"' |

@@ -6,8 +6,8 @@
 storage_cases()
 {
 	cat <<-'END'
-		destination vms full-8k source No.space
-		destination vms full-20m source
+		destination vms full-8k source available,.the.VM.s.disks.hold
+		destination vms full-20m source available,.the.VM.s.disks.hold
 		destination vms@disk-copy full source
 		destination vms read-only source Read-only
 		destination journal full-0 source No.space
@@ -36,12 +36,14 @@ folder_of()
 	if [ "$1" = run ]; then echo /run; else echo "/var/lib/edgehop/$1"; fi
 }
 
-# A tmpfs with the folder's files in it; not the disk that an earlier stay left
+# A tmpfs with the folder's files in it, and so much room beside them; not the disk that an earlier stay left
 cover()
 {
-	lab exec "$host" sh -c '
-		mkdir -p "$1" /run/covered && mount -t tmpfs -o "mode=0700,size=$2" covered /run/covered &&
-		{ [ "$1" = /var/lib/edgehop/vms ] || cp -a "$1/." /run/covered/ 2>/dev/null; }
+	lab exec "$host" sh -ec '
+		mkdir -p "$1" /run/covered
+		mount -t tmpfs -o mode=0700,size=1g covered /run/covered
+		[ "$1" = /var/lib/edgehop/vms ] || cp -a "$1/." /run/covered/
+		mount -o "remount,size=$(($(du -sk /run/covered | cut -f1) + $2))k" /run/covered
 		mount --move /run/covered "$1"' cover "$1" "$2"
 }
 
@@ -101,17 +103,17 @@ heal_storage()
 
 force_storage()
 {
-	local folder size=64m at=
+	local folder kib=1000000 at= # more than the VM's disk can hold
 
 	may_recover=yes
 	[[ $point != *@* ]] || at=${point#*@}
 	folder=$(folder_of "${point%@*}")
 	case $action in
-	full-*[km0]) size=${action#full-} ;;
-	full) size=60m ;;
+	full-8k) kib=8 ;;
+	full-20m) kib=20480 ;;
+	full-0) kib=64 ;;
 	esac
-	[ "$size" != 0 ] || size=64k
-	[[ $folder == /run || $action == sealed-* ]] || cover "$folder" "$size"
+	[[ $folder == /run || $action == sealed-* ]] || cover "$folder" "$kib"
 	if [ -z "$at" ]; then
 		case $action in
 		full-8k) forced "$folder had 8 KiB at $host" ;;
