@@ -33,25 +33,32 @@
  * keeper_start forks twice, so that the keeper belongs to nobody; the keeper forks the worker. The
  * worker holds a lock on the file "worker" of the hop's folder for as long as it lives; the kernel
  * drops it with the process, so whether a worker lives never depends on a process number. A pipe
- * tells the caller that both stand.
+ * tells the caller that both stand, by a zero byte, or why they do not.
  */
 static int hop_path(char path[PATH_MAX], const char *hop, const char *file, struct error **err)
 {
 	return place(path, err, PLACE_RUN "/hops/%s/%s", hop, file);
 }
 
-static int write_pid(const char *hop, const char *file)
+static int write_pid(const char *hop, const char *file, struct error **err)
 {
 	char path[PATH_MAX], text[24];
 	int fd;
 
-	if (hop_path(path, hop, file, NULL) < 0)
+	if (hop_path(path, hop, file, err) < 0)
 		return -1;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || ftruncate(fd, 0) < 0)
-		return -1;
+		return error_errno(err, "%s", path);
 	snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	return write_all(fd, text, strlen(text), NULL) < 0 ? -1 : fd;
+	return write_all(fd, text, strlen(text), err) < 0 ? error_wrap(err, "%s", path) : fd;
+}
+
+/* To the caller through the pipe, since the log may be what can't be written. */
+static _Noreturn void give_up(int ready, const struct error *why)
+{
+	(void)!write(ready, error_text(why), strlen(error_text(why)));
+	_exit(1);
 }
 
 static void detach(int log_fd, int keep)
@@ -108,22 +115,27 @@ static void end_after_death(const struct keeper_job *job, int wait_status)
 
 static _Noreturn void keep(const struct keeper_job *job, int ready)
 {
+	struct error *why = NULL;
 	int wait_status = 0;
 	int own_lock;
 	pid_t worker;
 
 	prctl(PR_SET_NAME, "edgehop-keeper");
 	log_set_hop(job->hop);
-	own_lock = write_pid(job->hop, "keeper");
+	own_lock = write_pid(job->hop, "keeper", &why);
 	if (own_lock < 0)
-		_exit(1);
+		give_up(ready, why);
 	worker = fork();
-	if (worker < 0)
-		_exit(1);
+	if (worker < 0) {
+		error_errno(&why, "fork");
+		give_up(ready, why);
+	}
 	if (worker == 0) {
 		prctl(PR_SET_NAME, "edgehop-worker");
 		close(own_lock); /* inherited, it would outlive the keeper */
-		if (write_pid(job->hop, "worker") < 0 || write(ready, "", 1) != 1)
+		if (write_pid(job->hop, "worker", &why) < 0)
+			give_up(ready, why);
+		if (write(ready, "", 1) != 1)
 			_exit(1);
 		close(ready);
 		exit(job->work(job->context));
@@ -139,10 +151,10 @@ static _Noreturn void keep(const struct keeper_job *job, int ready)
 int keeper_start(const struct keeper_job *job, struct error **err)
 {
 	char path[PATH_MAX];
+	char word[512]; /* an empty one, or why not */
 	int ready[2];
-	char byte;
 	pid_t child;
-	bool good;
+	ssize_t n;
 
 	if (place(path, err, PLACE_RUN "/hops/%s", job->hop) < 0 || make_dirs(path, err) < 0 ||
 	    hop_path(path, job->hop, "log", err) < 0)
@@ -170,9 +182,13 @@ int keeper_start(const struct keeper_job *job, struct error **err)
 	}
 	close(ready[1]);
 	waitpid(child, NULL, 0);
-	good = read(ready[0], &byte, 1) == 1;
+	n = read(ready[0], word, sizeof(word) - 1);
 	close(ready[0]);
-	return good ? 0 : error_set(err, EAGAIN, "the worker could not be started, see %s", path);
+	if (n == 1 && word[0] == '\0')
+		return 0;
+	return error_set(err, EAGAIN, "the worker could not be started: %s%.*s",
+			 n > 0 ? "" : "see ", n > 0 ? (int)n : (int)strlen(path),
+			 n > 0 ? word : path);
 }
 
 void keeper_write_end(const char *hop, const json_t *end)

@@ -51,7 +51,7 @@ damage()
 	case $action in
 	flipped) lab exec "$host" perl -0777 -pi -e 's/^(.{8})(.)/$1 . chr(ord($2) ^ 0x41)/se' "$1" ;;
 	digit) lab exec "$host" perl -0777 -pi -e 's/("epoch":\s*\d*)(\d)/$1 . ($2 ^ 1)/se' "$1" ;;
-	truncated) lab exec "$host" perl -0777 -pi -e '$_ = substr($_, 0, length($_) \/ 2)' "$1" ;;
+	truncated) lab exec "$host" perl -0777 -pi -e '$_ = substr($_, 0, length($_) / 2)' "$1" ;;
 	lost-record) lab exec "$host" sed -i '$d' "$1" ;;
 	torn) lab exec "$host" truncate -s -9 "$1" ;;
 	emptied) lab exec "$host" truncate -s 0 "$1" ;;
