@@ -49,7 +49,14 @@ damage()
 {
 	lab exec "$host" cp -a "$1" /root/whole
 	case $action in
-	flipped) lab exec "$host" perl -0777 -pi -e 's/^(.{8})(.)/$1 . chr(ord($2) ^ 0x41)/se' "$1" ;;
+	# in YAML the first key: what is flipped in a comment, or in a value that may be another, is no damage to the syntax
+	flipped)
+		if [[ $1 == *.yaml ]]; then
+			lab exec "$host" perl -0777 -pi -e 's/^((?:#.*\n|---.*\n|\s*\n)*)(.)/$1 . chr(ord($2) ^ 0x41)/e' "$1"
+		else
+			lab exec "$host" perl -0777 -pi -e 's/^(.{8})(.)/$1 . chr(ord($2) ^ 0x41)/se' "$1"
+		fi
+		;;
 	digit) lab exec "$host" perl -0777 -pi -e 's/("epoch":\s*\d*)(\d)/$1 . ($2 ^ 1)/se' "$1" ;;
 	truncated) lab exec "$host" perl -0777 -pi -e '$_ = substr($_, 0, length($_) / 2)' "$1" ;;
 	lost-record) lab exec "$host" sed -i '$d' "$1" ;;

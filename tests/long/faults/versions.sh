@@ -71,5 +71,7 @@ force_journal_version()
 	lab exec "$host" sh -c 'mv /usr/sbin/edgehop /root/edgehop.own'
 	other_program "$point-$action"
 	lab exec "$host" timeout 100 edgehop recover >>"$case_dir/recover.out" 2>&1 || bad status "the newer program does not recover"
+	# the hop is over, and the older program must not be asked about it again
+	lab exec "$host" sh -c 'grep -l "\"version\":2" /var/lib/edgehop/journal/*.jsonl | xargs -r rm'
 	own_program
 }
