@@ -4,6 +4,7 @@
 #
 #	qmp_open NAME HOST SOCKET	connects; what QEMU says goes to $scratch/NAME.qmp
 #	qmp NAME COMMAND [ARGUMENTS]	sends a command (JSON arguments) and waits for its answer
+#	qmp_answer NAME FILTER		prints, by a filter of jq's, what the last command returned
 #	qmp_event NAME WORDS		prints the time, in seconds, of the first event that has these words
 
 declare -A qmp_fd qmp_pid
@@ -32,6 +33,11 @@ qmp()
 	wait_for 60 grep -q "\"id\": ${qmp_id}[,}]" "$scratch/$name.qmp" || fail "$command: no answer"
 	! grep "\"id\": ${qmp_id}[,}]" "$scratch/$name.qmp" | grep -q '"error"' ||
 		fail "$command: $(grep "\"id\": ${qmp_id}[,}]" "$scratch/$name.qmp")"
+}
+
+qmp_answer()
+{
+	jq -r --argjson id "$qmp_id" "select(.id == \$id) | .return | $2" "$scratch/$1.qmp"
 }
 
 qmp_event()
