@@ -34,7 +34,7 @@ NETSWITCH := $(call objects,$(filter-out netswitch/guest/%,$(call sources,netswi
 GUEST     := $(call objects,$(shell find netswitch/guest -name '*.c' 2>/dev/null | sort))
 MIGRATE   := $(call objects,$(call sources,migrate))
 FRONT     := $(call objects,$(shell find migrate/cmd -name '*.c' 2>/dev/null | sort))
-KIT       := $(patsubst tests/kit/%.c,$(B)/kit/%,$(wildcard tests/kit/*.c))
+KIT       := $(patsubst tests/kit/%.c,$(B)/kit/%,$(filter-out %/clock-step.c,$(wildcard tests/kit/*.c))) $(B)/kit/clock-step.so
 UNITS     := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
 
 PROGRAMS  := $(B)/edgehop $(B)/edgehop-guest $(B)/edgehop-hotskip
@@ -74,6 +74,10 @@ $(B)/edgehop-hotskip: $(HOTSKIP_CMD) $(HOTSKIP_SIM) $(B)/libhotskip.a $(B)/libco
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson -lm
 
 # What the labs and benchmarks run beside the product; static, since some of it runs in the guest.
+$(B)/kit/%.so: tests/kit/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fPIC -shared -o $@ $<
+
 $(B)/kit/%: tests/kit/%.c | tools
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static -o $@ $<

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154,SC2034 # point, action, host ... are the campaign's
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The wall clock of a host (of all that edgehop starts there, QEMU too) or of the guest is set in the middle of a hop, which must
+# The wall clock of a host (as edgehop sees it there) or of the guest is set in the middle of a hop, which must
 # not notice. The proof is the time in the journal, or what the guest's clock says.
 
 clocks_cases()
@@ -20,21 +20,26 @@ clocks_cases()
 	END
 }
 
-faketime=/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1
-
-# edgehop and its children believe a file which can change; durations stay true, as on a host whose clock is set.
+# edgehop and its children believe a file which can change, see tests/kit/clock-step.c.
 with_a_clock()
 {
+	lab exec "$1" mkdir -p /opt/clock
+	lab put "$1" "$build/kit/clock-step.so" /opt/clock/clock-step.so
+	set_clock "$1" 0
 	lab exec "$1" sh -c '
-		echo "+0" >/run/faketimerc
 		[ -e /root/edgehop.kept ] || cp -a /usr/sbin/edgehop /root/edgehop.kept
-		mkdir -p /opt/clock && cp -a /root/edgehop.kept /opt/clock/edgehop
+		cp -a /root/edgehop.kept /opt/clock/edgehop
 		cat >/usr/sbin/edgehop.new && chmod 755 /usr/sbin/edgehop.new && mv /usr/sbin/edgehop.new /usr/sbin/edgehop' <<-END
 		#!/bin/sh
-		export LD_PRELOAD=$faketime FAKETIME_TIMESTAMP_FILE=/run/faketimerc FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1
-		export FAKETIME_DONT_RESET=1
+		export LD_PRELOAD=/opt/clock/clock-step.so CLOCK_STEP=/run/clock-step
 		exec /opt/clock/edgehop "\$@"
 	END
+}
+
+# set_clock HOST SECONDS: in place, since the file is mapped
+set_clock()
+{
+	lab exec "$1" sh -c 'printf "%-32s" "$1" | dd of=/run/clock-step conv=notrunc 2>/dev/null' clock "$2"
 }
 
 guest_date()
@@ -62,11 +67,11 @@ force_clocks()
 	hop_start
 	wait_hit "$host" "$point" || return 0
 	rm "$case_dir/forced"
-	lab exec "$host" sh -c "echo '$action' >/run/faketimerc"
+	set_clock "$host" "$action"
 	hop_wait 90
 	settle_hops 60 || true
 	off_by_an_hour "$host" && forced "the journal at $host has the other time"
-	lab exec "$host" sh -c 'rm -f /run/faketimerc; mv /root/edgehop.kept /usr/sbin/edgehop'
+	lab exec "$host" mv /root/edgehop.kept /usr/sbin/edgehop
 }
 
 force_guest_clock()
