@@ -11,7 +11,7 @@
 /*
  * Pages that wait to be sent: of each page only the newest content, in several queues. A page is
  * known by a number, the same for all its versions. Every operation is O(1); memory is that of the
- * pages that are held at once, and 48 bytes for each, taken when it is first needed and kept.
+ * pages that are held at once, and 36 to 72 bytes for each, taken when first needed and kept.
  *
  * Not thread-safe. Slots are indices that stay good until the page is dropped.
  */

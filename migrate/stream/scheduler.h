@@ -26,9 +26,10 @@
  *
  * Promised: whatever happens, the last version of every page that came in goes out before the
  * devices do; and until scheduler_finish, what is held and on its way, with the devices that
- * follow, takes no longer than the downtime target at the link's rate, since the hypervisor may
- * pause the guest at any moment. (Both within one read of SCHEDULER_READ bytes; before the rate is
- * known, SCHEDULER_COLD_MOST bytes are all that is held.)
+ * follow, takes no longer than the downtime target at the link's rate whenever the hypervisor may
+ * pause the guest by its own decision. While it has much left to emit it can't, and more may be
+ * held: half of what is left, beyond the target. (Both within one read of SCHEDULER_READ bytes;
+ * before the rate is known, SCHEDULER_COLD_MOST bytes are all that is held.)
  *
  * Cost: O(1) a page, two copies of its content (into the pool, into the output). Memory: three bits
  * and two bytes for each guest page, and what is held, at most hold_most. A hundred times the guest

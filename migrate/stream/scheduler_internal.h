@@ -109,9 +109,6 @@ unsigned scheduler_judge(struct scheduler *s, uint64_t page);
 /* scheduler_judge.c: the page came; notes whether a round has ended before it. */
 void scheduler_note_came(struct scheduler *s, uint64_t page);
 
-/* scheduler_judge.c: what is needed now, for whether it gets anywhere. */
-void scheduler_note_need(struct scheduler *s, uint64_t need);
-
 /* scheduler_judge.c: bytes that the downtime target has room for; 0: not known. */
 uint64_t scheduler_target(const struct scheduler *s);
 

@@ -252,18 +252,13 @@ void scheduler_set_remaining(struct scheduler *s, uint64_t bytes, unsigned looks
 	s->asked_ns = asked_ns;
 }
 
-void scheduler_note_need(struct scheduler *s, uint64_t need)
-{
-	if (need < s->need_least)
-		s->need_least = need;
-}
-
 void scheduler_stats(struct scheduler *s, int64_t now_ns, struct scheduler_stats *stats)
 {
 	uint64_t target = scheduler_target(s);
 	uint64_t need = s->stage == STAGE_SETUP ? UINT64_MAX : scheduler_need(s, now_ns);
 
-	scheduler_note_need(s, need);
+	if (need < s->need_least)
+		s->need_least = need;
 	*stats = s->stats;
 	stats->rounds = s->rounds;
 	stats->target = target;
