@@ -32,10 +32,12 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/units.h"
 
 /* Measured in the lab on two cores; seconds. */
 #define REACH_S	   0.12
@@ -138,7 +140,7 @@ struct assumption {
 
 struct outcome {
 	bool converges;
-	const char *why_not;
+	char why_not[PREDICT_WHY];
 	double disk_s, memory_s, pause_s;
 	double disk_bytes, memory_bytes;
 	unsigned rounds;
@@ -153,6 +155,17 @@ static double write_rate(const struct hv_survey *survey)
 	return sum;
 }
 
+static void never_ends(struct outcome *o, const char *what, double written, double rate)
+{
+	char have[UNITS_TEXT], need[UNITS_TEXT];
+
+	o->converges = false;
+	snprintf(o->why_not, sizeof(o->why_not),
+		 "the guest writes %s/s to its %s, the paths carry %s/s",
+		 units_bytes_text((uint64_t)written, need), what,
+		 units_bytes_text((uint64_t)fmax(0, rate), have));
+}
+
 static void run_disk(const struct predict_input *in, const struct assumption *a, struct outcome *o)
 {
 	double rate = a->rate * DISK_EFFICIENCY * (1 - BUSY_DISK * in->busy),
@@ -164,8 +177,7 @@ static void run_disk(const struct predict_input *in, const struct assumption *a,
 		data += allocated > MIRROR_REST ? allocated - MIRROR_REST : 0;
 	}
 	if (writes >= rate) {
-		o->converges = false;
-		o->why_not = "the guest writes to its disks faster than the paths carry";
+		never_ends(o, "disks", writes, rate);
 		return;
 	}
 	o->disk_s = data / (rate - writes);
@@ -194,7 +206,7 @@ static void run_memory(const struct predict_input *in, const struct assumption *
 	double rate = a->rate * MEMORY_EFFICIENCY - write_rate(&in->survey);
 	double threshold = rate * (double)in->downtime_ns / 1e9;
 	double floor = threshold > rate * SLICE_S ? threshold - rate * SLICE_S / 2 : threshold / 2;
-	double pending = first_round(&in->survey), rest, dirty, seconds;
+	double pending = first_round(&in->survey), rest, dirty = 0, seconds = 0;
 
 	for (o->rounds = 1; o->rounds < ROUNDS_MOST; o->rounds++) {
 		rest = pending;
@@ -214,8 +226,7 @@ static void run_memory(const struct predict_input *in, const struct assumption *
 			return;
 		}
 	}
-	o->converges = false;
-	o->why_not = "the guest writes to its memory faster than the paths carry";
+	never_ends(o, "memory", seconds > 0 ? dirty / seconds : 0, rate);
 }
 
 /* What is left of the measured rate in the long run. */
@@ -327,7 +338,7 @@ void predict(const struct predict_input *input, struct prediction *p)
 	if (input->rate > 0)
 		o = run(input, 1, 1);
 	p->converges = o.converges;
-	p->why_not = o.why_not;
+	memcpy(p->why_not, o.why_not, sizeof(p->why_not));
 	if (!o.converges)
 		return;
 	fill_stages(input, &o, stages);

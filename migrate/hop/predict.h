@@ -36,9 +36,11 @@ struct predict_input {
 	unsigned connections; /* that will have to join */
 };
 
+#define PREDICT_WHY 160
+
 struct prediction {
-	bool converges;	     /* else times are those of a hop that never ends: 0 */
-	const char *why_not; /* static text */
+	bool converges; /* else times are those of a hop that never ends: 0 */
+	char why_not[PREDICT_WHY];
 	int64_t stage_ns[PREDICT_STAGES];
 	int64_t total_ns, total_low_ns, total_high_ns;
 	int64_t downtime_ns, downtime_low_ns, downtime_high_ns;

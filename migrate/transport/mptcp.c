@@ -209,6 +209,7 @@ static void fill_subflow(struct subflow *out, const struct tcp_info *info)
 	out->delivery_rate = info->tcpi_delivery_rate;
 	out->rtt_us = info->tcpi_rtt;
 	out->min_rtt_us = info->tcpi_min_rtt;
+	out->send_window = info->tcpi_snd_wnd;
 	out->mtu = info->tcpi_pmtu;
 }
 

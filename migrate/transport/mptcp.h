@@ -25,6 +25,7 @@ struct subflow {
 	uint64_t delivery_rate; /* bytes/s, the kernel's latest estimate */
 	uint32_t rtt_us;	/* smoothed */
 	uint32_t min_rtt_us;	/* without the queues that we fill ourselves */
+	uint32_t send_window;	/* that the peer last announced on it, bytes */
 	uint32_t mtu;		/* of its way, as the kernel knows it by now; bytes */
 };
 

@@ -30,11 +30,11 @@
  * acknowledged, the relay has ended in order. Anything else that ends it is a failure, told to
  * the far side by an ERROR frame where that still gets through.
  *
- * Twice a second the sender looks at the connection's subflows, keeps the counters of each (they
+ * Ten times a second the sender looks at the connection's subflows, keeps the counters of each (they
  * vanish from the kernel's list with the subflow) and grows the buffers to what their rates and
  * round-trip times ask for; PING carries that wish to the receiver.
  */
-#define TICK_MS 500
+#define TICK_MS 100
 #define POLL_MS 100
 
 static bool finished(const struct relay *r)
@@ -93,7 +93,7 @@ static int relay_loop(struct relay *r, struct error **err)
 		}
 		if (r->out_done < r->out_size)
 			p[1].events |= POLLOUT;
-		else if (!r->local_ended && !r->paced_ns)
+		else if (!r->local_ended && !r->paced_ns && !r->window_full)
 			p[2].events |= POLLIN;
 		if (!p[2].events)
 			p[2].fd = -1; /* else POLLHUP of an ended stream would spin */

@@ -38,6 +38,8 @@ struct relay {
 	uint64_t acked_at; /* bytes received when we last sent ACK */
 	int64_t last_heard, last_sent, last_ack, last_tick;
 	uint64_t wanted_buffer;
+	uint64_t widest;  /* receive window that the far side ever announced, bytes; 0: TCP */
+	bool window_full; /* no byte from the local stream before something is acknowledged */
 	bool more;	  /* a direction has used its turn up and may have more to do */
 	int64_t paced_ns; /* the pacer's: no byte from the local stream before */
 
@@ -46,6 +48,9 @@ struct relay {
 	enum relay_end end;
 	struct error *why;
 };
+
+/* How much may be sent and not yet acknowledged, payload bytes. relay_watch.c */
+uint64_t relay_window(const struct relay *r);
 
 /* relay_send.c: moves bytes to the channel until it, or the local stream, has no more. */
 int relay_send_some(struct relay *r, struct error **err);

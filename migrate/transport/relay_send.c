@@ -35,6 +35,9 @@ static int compose_data(struct relay *r, struct error **err)
 	int64_t wait_ns = 0;
 	ssize_t n;
 
+	r->window_full = r->stats.sent - r->stats.delivered >= relay_window(r);
+	if (r->window_full)
+		return 0;
 	if (pacer)
 		room = pacer_draw(pacer, FRAME_MOST, &wait_ns);
 	r->paced_ns = room ? 0 : clock_ns() + wait_ns;

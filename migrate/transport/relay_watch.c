@@ -28,6 +28,26 @@ static void remember_subflow(struct relay_stats *stats, const struct subflow *no
 	stats->subflows[i] = *now;
 }
 
+/*
+ * The subflows of an MPTCP connection share one receive window, and each knows it as of its own
+ * latest acknowledgement. Senders that fill it run past its end: the receiver acknowledges such
+ * segments to the subflow and then drops them (MPTcpExtNoDSSInWindow, seen up to Linux 6.18), and
+ * they are sent again one in a timeout, a minute for some hundred of them. So we stay below: the
+ * window is at its widest when nothing lies in it, and segments that wait for an earlier one take
+ * more room than their payload.
+ */
+#define WINDOW_SHARE 4 / 5
+#define WINDOW_LEAST ((uint64_t)1 << 20)
+
+uint64_t relay_window(const struct relay *r)
+{
+	uint64_t window = r->widest * WINDOW_SHARE;
+
+	if (!r->widest)
+		return UINT64_MAX;
+	return window > WINDOW_LEAST ? window : WINDOW_LEAST;
+}
+
 void relay_watch(struct relay *r)
 {
 	struct mptcp_state state;
@@ -44,6 +64,8 @@ void relay_watch(struct relay *r)
 
 		remember_subflow(&r->stats, s);
 		rate += s->delivery_rate * 8;
+		if (state.negotiated && s->send_window > r->widest)
+			r->widest = s->send_window;
 		if (s->min_rtt_us > rtt && s->min_rtt_us != UINT32_MAX)
 			rtt = s->min_rtt_us;
 	}
