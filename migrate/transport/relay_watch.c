@@ -37,7 +37,7 @@ static void remember_subflow(struct relay_stats *stats, const struct subflow *no
  * more room than their payload.
  */
 #define WINDOW_SHARE 4 / 5
-#define WINDOW_LEAST ((uint64_t)1 << 20)
+#define WINDOW_LEAST ((uint64_t)256 << 10)
 
 uint64_t relay_window(const struct relay *r)
 {

@@ -145,6 +145,19 @@ no_traces()
 	done
 }
 
+# no_overrun HOST...: no segment came past the receive window's end, where the kernel drops it and a hop stalls for a minute
+no_overrun()
+{
+	local host dropped
+
+	for host in "$@"; do
+		dropped=$(lab exec "$host" awk '$1 == "MPTcpExt:" {
+				for (i = 2; i <= NF; i++) if (name[i] == "NoDSSInWindow") print $i; else name[i] = $i
+			}' /proc/net/netstat)
+		[ "$dropped" = 0 ] || fail "$host dropped $dropped segments past its receive window, expected 0"
+	done
+}
+
 # hop FROM TO [OPTION...]: a hop that must end well; its report is kept
 hop()
 {

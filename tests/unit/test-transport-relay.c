@@ -199,6 +199,34 @@ static void a_pacer_holds_all_its_relays(void **test)
 	pacer_destroy(pacer);
 }
 
+/* Two subflows that fill the window run past its end: it must never close. */
+static void a_late_reader_leaves_the_window_open(void **test)
+{
+	static uint8_t block[65536];
+	struct relay_stats stats;
+	struct pair p;
+	int64_t until;
+	size_t sent = 0, received = 0;
+	ssize_t n;
+
+	(void)test;
+	pair_open(&p, "memory");
+	until = clock_ns() + 2 * NS_PER_SEC;
+	while (clock_ns() < until) {
+		while ((n = send(p.near_fd, block, sizeof(block), MSG_DONTWAIT)) > 0)
+			sent += (size_t)n;
+		clock_sleep_ms(1);
+	}
+	relay_stats(p.near, &stats);
+	assert_true(!stats.negotiated || stats.subflows[0].send_window > 0);
+	/* And it goes on when the reader does. */
+	shutdown(p.near_fd, SHUT_WR);
+	while ((n = recv(p.far_fd, block, sizeof(block), 0)) > 0)
+		received += (size_t)n;
+	assert_int_equal(received, sent);
+	pair_close(&p);
+}
+
 static void a_dead_end_is_told(void **test)
 {
 	struct pair p;
@@ -343,6 +371,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_ways_at_once),
 		cmocka_unit_test(a_pacer_holds_all_its_relays),
+		cmocka_unit_test(a_late_reader_leaves_the_window_open),
 		cmocka_unit_test(a_dead_end_is_told),
 		cmocka_unit_test(a_broken_local_end_fails_the_far_one),
 		cmocka_unit_test(silence_is_noticed),
