@@ -30,9 +30,9 @@
  * acknowledged, the relay has ended in order. Anything else that ends it is a failure, told to
  * the far side by an ERROR frame where that still gets through.
  *
- * Ten times a second the sender looks at the connection's subflows, keeps the counters of each (they
- * vanish from the kernel's list with the subflow) and grows the buffers to what their rates and
- * round-trip times ask for; PING carries that wish to the receiver.
+ * Ten times a second the sender looks at the connection's subflows, keeps the counters of each
+ * (they vanish from the kernel's list with the subflow) and grows the buffers to what their rates
+ * and round-trip times ask for; PING carries that wish to the receiver.
  */
 #define TICK_MS 100
 #define POLL_MS 100
