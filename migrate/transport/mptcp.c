@@ -22,7 +22,7 @@
 #endif
 
 #define BUFFER_MOST  ((size_t)256 << 20)
-#define WINDOW_LEAST ((size_t)4 << 20)
+#define WINDOW_LEAST ((size_t)8 << 20)
 
 /* On success a stream socket, MPTCP where the kernel has it. */
 static int stream_socket(int family, const char **why_not)
@@ -103,9 +103,10 @@ static void grow_buffer(int fd, int option, int forced, size_t bytes)
 void mptcp_grow_buffers(int fd, size_t bytes)
 {
 	grow_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, bytes);
-	/* A window larger than needed costs nothing; one too small for the queues on the way does.
-	 */
-	grow_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, bytes > WINDOW_LEAST ? bytes : WINDOW_LEAST);
+	/* A window larger than needed costs nothing; of one that two subflows share, half is of use
+	 * (relay_watch.c), and the queues on the way want some, too. */
+	grow_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE,
+		    bytes > WINDOW_LEAST / 2 ? 2 * bytes : WINDOW_LEAST);
 }
 
 static int bind_to(int fd, int family, const struct ip_addr *from, struct error **err)

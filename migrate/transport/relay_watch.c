@@ -32,11 +32,11 @@ static void remember_subflow(struct relay_stats *stats, const struct subflow *no
  * The subflows of an MPTCP connection share one receive window, and each knows it as of its own
  * latest acknowledgement. Senders that fill it run past its end: the receiver acknowledges such
  * segments to the subflow and then drops them (MPTcpExtNoDSSInWindow, seen up to Linux 6.18), and
- * they are sent again one in a timeout, a minute for some hundred of them. So we stay below: the
- * window is at its widest when nothing lies in it, and segments that wait for an earlier one take
- * more room than their payload.
+ * they are sent again one in a timeout, a minute for some hundred of them. So we stay below. The
+ * window is at its widest, W, when nothing lies in it; what waits for an earlier segment makes it
+ * narrower, and has to fit into it all the same: x <= W - x.
  */
-#define WINDOW_SHARE 4 / 5
+#define WINDOW_SHARE 9 / 20
 #define WINDOW_LEAST ((uint64_t)256 << 10)
 
 uint64_t relay_window(const struct relay *r)
