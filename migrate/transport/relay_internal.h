@@ -36,7 +36,7 @@ struct relay {
 	bool wants_ping;
 	char *farewell;	   /* sent as ERROR before the relay fails */
 	uint64_t acked_at; /* bytes received when we last sent ACK */
-	int64_t last_heard, last_sent, last_ack, last_tick;
+	int64_t last_heard, last_sent, last_ack, last_tick, last_growth;
 	uint64_t wanted_buffer;
 	uint64_t widest;  /* receive window that the far side ever announced, bytes; 0: TCP */
 	bool window_full; /* no byte from the local stream before something is acknowledged */

@@ -36,6 +36,7 @@ static void remember_subflow(struct relay_stats *stats, const struct subflow *no
  * window is at its widest, W, when nothing lies in it; what waits for an earlier segment makes it
  * narrower, and has to fit into it all the same: x <= W - x.
  */
+#define GROWTH_NS    (500 * NS_PER_MS)
 #define WINDOW_SHARE 9 / 20
 #define WINDOW_LEAST ((uint64_t)256 << 10)
 
@@ -70,6 +71,10 @@ void relay_watch(struct relay *r)
 			rtt = s->min_rtt_us;
 	}
 	pthread_mutex_unlock(&r->lock);
+	/* The more often a rate is asked for, the higher its peak: buffers never shrink. */
+	if (clock_ns() - r->last_growth < GROWTH_NS)
+		return;
+	r->last_growth = clock_ns();
 	wanted = mptcp_buffer_for(rate, rtt);
 	if (wanted > RELAY_BUFFER_CAP)
 		wanted = RELAY_BUFFER_CAP;
