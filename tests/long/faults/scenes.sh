@@ -65,10 +65,14 @@ slow_lines()
 
 cut_after_memory()
 {
+	local pause=300ms
+
+	# at 20 Mbit/s what a hot guest and its processes write does not fit into the usual pause
+	[ "$action" != hot ] || pause=2s
 	[ "$action" != hot ] || make_hot "$from"
 	# the disk has been copied by others often enough; the memory is to come at this pace
 	arm "$from" "disk-copy slow" "$point slow"
-	hop_start
+	hop_start --max-downtime "$pause"
 	hop_reaches memory 120 || return 0
 	slow_lines 10 10
 	wait_for 240 hit "$from" "$point" || { bad other "the hop never came to $point" && return 0; }
