@@ -152,6 +152,12 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 		return scheduler_write_page(s, page, NULL, fill, err);
 	}
 	s->stats.pages_in++;
+	if (again && scheduler_is_there(s, page, content)) {
+		s->stats.pages_there++;
+		if (held != PAGE_POOL_NONE)
+			page_pool_drop(s->pool, held);
+		return 0;
+	}
 	return scheduler_hold(s, page, content, again ? scheduler_judge(s, page) : QUEUE_FIRST,
 			      err);
 }

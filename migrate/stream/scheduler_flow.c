@@ -7,9 +7,9 @@
 #define FILLED_LEAST	9		  /* bytes of a page without content in the stream */
 #define OUT_MOST	(4u << 20)	  /* above that, nothing is read at all */
 #define LINGER_NS	(500 * NS_PER_MS) /* a page waits to be looked at before it is sent */
-#define LINGER_NS_MOST (2 * NS_PER_SEC)
+#define LINGER_NS_MOST	(2 * NS_PER_SEC)
 #define COLD_NS		NS_PER_SEC
-#define READ_PER_RATE	3 /* what is read, at most, to what the link carries */
+#define READ_PER_RATE	8 /* what is read, at most, to what the link carries */
 #define READ_RATE_LEAST (1u << 20)
 
 uint64_t scheduler_backlog(const struct scheduler *s)

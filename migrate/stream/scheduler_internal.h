@@ -106,6 +106,12 @@ enum page_fate {
 	FATE_THERE /* the destination has it */
 };
 
+/*
+ * scheduler_peek.c: whether the destination has the page, which came like this, as it is now: then
+ * it needs no turn.
+ */
+bool scheduler_is_there(struct scheduler *s, uint64_t page, const uint8_t *content);
+
 /* *content: receives what to send, good until the next call; FATE_SEND only. */
 enum page_fate scheduler_look(struct scheduler *s, uint32_t slot, const uint8_t **content);
 

@@ -153,6 +153,15 @@ uint64_t scheduler_sampled_need(struct scheduler *s, int64_t now_ns)
 	       (uint64_t)(pages * QEMU_PAGE);
 }
 
+bool scheduler_is_there(struct scheduler *s, uint64_t page, const uint8_t *content)
+{
+	if (!s->digests || !may_peek(s, page))
+		return false;
+	if (s->stage == STAGE_ROUNDS && peek(s, page, s->peeked))
+		content = s->peeked;
+	return page_digests_same(s->digests, page, content);
+}
+
 void scheduler_note_sent(struct scheduler *s, uint64_t page, const uint8_t *content)
 {
 	if (!s->digests || !may_peek(s, page))

@@ -176,7 +176,7 @@ static void test_hot_set_is_not_sent_again_and_again(void **unused)
 	assert_true(peek.pause < 1.2 && expected.pause < 1.2 && top.pause < 1.2);
 }
 
-/* A warm set four times what fits, rewritten at 0.62 of the link's rate, in turn and at random. */
+/* A warm set four times what fits, rewritten at 0.62 of the link's rate, wherever it lies. */
 static void test_warm_set_is_sent_when_it_pays(void **unused)
 {
 	struct load load = {.used = 50 * MIB,
