@@ -18,6 +18,8 @@
 
 #define LOG_MODULE "ssh"
 
+#define HEAR_OUT_NS NS_PER_SEC /* for what the far side complained about to arrive */
+
 /*
  * Theory of operation
  *
@@ -320,6 +322,18 @@ static void keep_complaint(struct ssh *ssh)
 	memcpy(ssh->complaint, chunk, (size_t)n + 1);
 }
 
+/* The end of standard output may come before the last of standard error, but closing does not. */
+static void hear_out(struct ssh *ssh, int64_t deadline_ns)
+{
+	int64_t soon = clock_ns() + HEAR_OUT_NS;
+
+	keep_complaint(ssh);
+	while (libssh2_channel_wait_closed(ssh->channel) == LIBSSH2_ERROR_EAGAIN &&
+	       wait_for_ssh(ssh, soon < deadline_ns ? soon : deadline_ns) == 0)
+		keep_complaint(ssh);
+	keep_complaint(ssh);
+}
+
 static ssize_t ssh_read(void *link, void *data, size_t size, int64_t deadline_ns,
 			struct error **err)
 {
@@ -331,9 +345,11 @@ static ssize_t ssh_read(void *link, void *data, size_t size, int64_t deadline_ns
 		if (n > 0)
 			return n;
 		keep_complaint(ssh);
-		if (n == 0 && libssh2_channel_eof(ssh->channel))
+		if (n == 0 && libssh2_channel_eof(ssh->channel)) {
+			hear_out(ssh, deadline_ns);
 			return error_set(err, ECONNRESET, "the far side's edgehop ended%s%s",
 					 ssh->complaint[0] ? ": " : "", ssh->complaint);
+		}
 		if (n < 0 && n != LIBSSH2_ERROR_EAGAIN)
 			return ssh_error(ssh, n, "read", err);
 		if (wait_for_ssh(ssh, deadline_ns) < 0)

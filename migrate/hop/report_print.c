@@ -90,7 +90,8 @@ static void print_hot_skip(const json_t *report, FILE *out)
 	const json_t *skip = json_object_get(report, "hot_skip");
 	const json_t *stuck = json_object_get(report, "not_converging");
 	uint64_t throttled = bytes_at(report, "throttled_percent");
-	uint64_t left_out = bytes_at(skip, "superseded") + bytes_at(skip, "stale");
+	uint64_t left_out =
+		bytes_at(skip, "superseded") + bytes_at(skip, "stale") + bytes_at(skip, "there");
 	char size[UNITS_TEXT];
 
 	if (skip)

@@ -242,6 +242,11 @@ const uint8_t *page_pool_content(const struct page_pool *pool, uint32_t slot)
 	return content_of(pool, slot);
 }
 
+unsigned page_pool_queue(const struct page_pool *pool, uint32_t slot)
+{
+	return pool->slots[slot].queue;
+}
+
 int64_t page_pool_put_ns(const struct page_pool *pool, uint32_t slot)
 {
 	return pool->slots[slot].put_ns;

@@ -46,6 +46,7 @@ uint32_t page_pool_first(const struct page_pool *pool, unsigned queue);
 
 uint64_t page_pool_page(const struct page_pool *pool, uint32_t slot);
 const uint8_t *page_pool_content(const struct page_pool *pool, uint32_t slot);
+unsigned page_pool_queue(const struct page_pool *pool, uint32_t slot);
 int64_t page_pool_put_ns(const struct page_pool *pool, uint32_t slot); /* of its newest version */
 
 uint32_t page_pool_count(const struct page_pool *pool); /* in all queues */

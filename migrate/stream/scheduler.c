@@ -68,6 +68,15 @@ static int begin_rounds(struct scheduler *s, struct error **err)
 	s->came = calloc(pages / 64 + 1, sizeof(*s->came));
 	if (!s->sent || !s->owed || !s->came)
 		return error_set(err, ENOMEM, "no memory to follow %" PRIu64 " pages", pages);
+	if (s->options.peek) {
+		s->digests = page_digests_create(pages, err);
+		s->restless = calloc(pages / 64 + 1, sizeof(*s->restless));
+		if (!s->digests || page_sample_start(&s->sample, pages, err) < 0)
+			return -1;
+		if (!s->restless)
+			return error_set(err, ENOMEM, "no memory to follow %" PRIu64 " pages",
+					 pages);
+	}
 	if (qemu_writer_format(s->writer, s->reader) < 0)
 		return error_set(err, EPROTO, "the memory stream has pages before its blocks");
 	s->peek_block = s->options.peek ? 0 : s->blocks;
@@ -133,6 +142,7 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 	if (again) {
 		heat_note(s->heat, page);
 		s->now.again++;
+		s->now.first += s->digests && page_sample_add(&s->sample, page);
 		s->now.missed += held == PAGE_POOL_NONE && !was_owed;
 	}
 	if (!content) {
@@ -142,6 +152,12 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 		return scheduler_write_page(s, page, NULL, fill, err);
 	}
 	s->stats.pages_in++;
+	if (again && scheduler_is_there(s, page, content)) {
+		s->stats.pages_there++;
+		if (held != PAGE_POOL_NONE)
+			page_pool_drop(s->pool, held);
+		return 0;
+	}
 	return scheduler_hold(s, page, content, again ? scheduler_judge(s, page) : QUEUE_FIRST,
 			      err);
 }
@@ -185,6 +201,9 @@ void scheduler_destroy(struct scheduler *s)
 	free(s->sent);
 	free(s->owed);
 	free(s->came);
+	free(s->restless);
+	page_digests_destroy(s->digests);
+	page_sample_clear(&s->sample);
 	byte_queue_clear(&s->out);
 	byte_queue_clear(&s->after);
 	free(s);

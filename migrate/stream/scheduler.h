@@ -141,7 +141,8 @@ struct scheduler_stats {
 	uint64_t pages_forced;	   /* hot ones that were sent since too much was held */
 	uint64_t pages_cooled;	   /* hot ones that were sent since they had gone cold */
 	uint64_t pages_filled;	   /* pages without content */
-	uint64_t pages_stale;	/* of pages_in, dropped since the guest had written to them again */
+	uint64_t pages_there; /* of pages_in, dropped since the destination had them as they were */
+	uint64_t pages_stale; /* of pages_in, dropped since the guest had written to them again */
 	uint64_t pages_fetched; /* stale ones of which no newer version came: read in the pause */
 	uint64_t owed;		/* bytes of pages that were stale and have not come again yet */
 };

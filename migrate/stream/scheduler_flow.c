@@ -8,9 +8,8 @@
 #define OUT_MOST	(4u << 20)	  /* above that, nothing is read at all */
 #define LINGER_NS	(500 * NS_PER_MS) /* a page waits to be looked at before it is sent */
 #define LINGER_NS_MOST	(2 * NS_PER_SEC)
-#define KNOWN_ROUNDS	3
 #define COLD_NS		NS_PER_SEC
-#define READ_PER_RATE	3 /* what is read, at most, to what the link carries */
+#define READ_PER_RATE	8 /* what is read, at most, to what the link carries */
 #define READ_RATE_LEAST (1u << 20)
 
 uint64_t scheduler_backlog(const struct scheduler *s)
@@ -73,7 +72,7 @@ static uint64_t waiting(const struct scheduler *s)
 static bool has_lingered(const struct scheduler *s, uint32_t slot)
 {
 	return s->peek_block == s->blocks || s->finishing || s->link.rate == 0 ||
-	       s->rounds >= KNOWN_ROUNDS ||
+	       s->rounds >= SCHEDULER_KNOWN_ROUNDS ||
 	       s->now_ns - page_pool_put_ns(s->pool, slot) >= LINGER_NS ||
 	       waiting(s) + SCHEDULER_READ > linger_most(s);
 }

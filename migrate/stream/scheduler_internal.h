@@ -6,9 +6,11 @@
 #include "hotskip/heat.h"
 #include "hotskip/plan.h"
 #include "migrate/stream/byte_queue.h"
+#include "migrate/stream/page_digest.h"
 #include "migrate/stream/page_pool.h"
 #include "migrate/stream/qemu_stream.h"
 #include "migrate/stream/scheduler.h"
+#include "migrate/stream/scheduler_sample.h"
 
 /* The pool's queues, in the order in which they are sent. */
 enum {
@@ -22,9 +24,11 @@ struct round {
 	int64_t began_ns, time_ns;
 	uint64_t again;	 /* pages that came again */
 	uint64_t missed; /* of these, that were not held: the link has to carry one more */
+	uint64_t first;	 /* of these, that never had before */
 };
 
-#define STUCK_ROUNDS 4
+#define STUCK_ROUNDS	       4
+#define SCHEDULER_KNOWN_ROUNDS 3 /* after which heat tells hot pages from others */
 
 enum scheduler_stage {
 	STAGE_SETUP,  /* before the first page */
@@ -49,7 +53,11 @@ struct scheduler {
 	uint64_t *sent; /* a bit for each page that ever went on */
 	uint64_t *owed; /* a bit for each that was stale and has not come again */
 	uint64_t owed_count;
-	size_t peek_block; /* blocks: none */
+	size_t peek_block;	      /* blocks: none */
+	struct page_digests *digests; /* of what went on; NULL: no way to look */
+	struct page_sample sample;    /* of the pages that are written while the guest is moved */
+	uint8_t peeked[QEMU_PAGE];    /* the page that was looked at last */
+	uint64_t *restless;	      /* a bit for each page that was stale once in this round */
 	struct heat *heat;
 	struct page_pool *pool;
 
@@ -91,11 +99,24 @@ struct scheduler {
 	struct scheduler_stats stats;
 };
 
+/* scheduler_peek.c: what is to be done with a held page whose turn has come. */
+enum page_fate {
+	FATE_SEND,
+	FATE_WAIT, /* it was written again: it comes again (owed), or has its turn again (held) */
+	FATE_THERE /* the destination has it */
+};
+
 /*
- * scheduler_peek.c: whether the page, as it is held, was written again and so is not to be sent;
- * it is owed then.
+ * scheduler_peek.c: whether the destination has the page, which came like this, as it is now: then
+ * it needs no turn.
  */
-bool scheduler_is_stale(struct scheduler *s, uint64_t page, const uint8_t *content);
+bool scheduler_is_there(struct scheduler *s, uint64_t page, const uint8_t *content);
+
+/* *content: receives what to send, good until the next call; FATE_SEND only. */
+enum page_fate scheduler_look(struct scheduler *s, uint32_t slot, const uint8_t **content);
+
+/* scheduler_peek.c: the page went on like this; content NULL: filled. */
+void scheduler_note_sent(struct scheduler *s, uint64_t page, const uint8_t *content);
 
 /* A page came (again): it is not owed any more. Returns whether it was. */
 bool scheduler_settle(struct scheduler *s, uint64_t page);
@@ -113,7 +134,13 @@ void scheduler_note_came(struct scheduler *s, uint64_t page);
 uint64_t scheduler_target(const struct scheduler *s);
 
 /* scheduler_judge.c: bytes that a pause now would have to carry; UINT64_MAX: not known. */
-uint64_t scheduler_need(const struct scheduler *s, int64_t now_ns);
+uint64_t scheduler_need(struct scheduler *s, int64_t now_ns);
+
+/* scheduler_judge.c: bytes of pages written since the hypervisor last looked, rather too many. */
+double scheduler_fresh_bytes(const struct scheduler *s, int64_t now_ns);
+
+/* scheduler_peek.c: the same by looking at a sample of the pages that are written at all. */
+uint64_t scheduler_sampled_need(struct scheduler *s, int64_t now_ns);
 
 /* scheduler_output.c: bytes to the end of a queue; sections; content NULL: all its bytes are fill.
  */

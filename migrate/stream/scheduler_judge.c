@@ -172,6 +172,9 @@ void scheduler_note_came(struct scheduler *s, uint64_t page)
 	if ((s->came[page / 64] & bit) && s->stage == STAGE_ROUNDS) {
 		end_round(s);
 		memset(s->came, 0, (s->first_page[s->blocks] / 64 + 1) * sizeof(*s->came));
+		if (s->restless)
+			memset(s->restless, 0,
+			       (s->first_page[s->blocks] / 64 + 1) * sizeof(*s->restless));
 	}
 	s->came[page / 64] |= bit;
 }
@@ -210,7 +213,7 @@ static double missed_share(const struct scheduler *s)
  * that are written often come early. How much so, nobody knows: the curve taken has a quarter of
  * them after a tenth of the time, and errs on the side of more.
  */
-static double fresh_bytes(const struct scheduler *s, int64_t now_ns)
+double scheduler_fresh_bytes(const struct scheduler *s, int64_t now_ns)
 {
 	double found = (double)s->look_bytes;
 
@@ -223,15 +226,17 @@ static double fresh_bytes(const struct scheduler *s, int64_t now_ns)
  * A look that happened since the hypervisor was last asked is no error: what it found is counted as
  * written since the one before.
  */
-uint64_t scheduler_need(const struct scheduler *s, int64_t now_ns)
+uint64_t scheduler_need(struct scheduler *s, int64_t now_ns)
 {
 	double missed = missed_share(s);
 
 	/* what was written during the first pass shows in the second look at the dirty log */
 	if (s->stage == STAGE_ROUNDS && (s->rounds == 0 || s->looks < 2))
 		return UINT64_MAX;
+	if (s->digests)
+		return scheduler_sampled_need(s, now_ns);
 	return scheduler_backlog(s) + s->owed_count * QEMU_PAGE +
-	       (uint64_t)(missed * ((double)s->remaining + fresh_bytes(s, now_ns)));
+	       (uint64_t)(missed * ((double)s->remaining + scheduler_fresh_bytes(s, now_ns)));
 }
 
 void scheduler_set_remaining(struct scheduler *s, uint64_t bytes, unsigned looks, int64_t asked_ns)

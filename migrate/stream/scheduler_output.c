@@ -79,6 +79,7 @@ int scheduler_write_page(struct scheduler *s, uint64_t page, const uint8_t *cont
 	if (content)
 		s->stats.pages_out++;
 	s->sent[page / 64] |= 1ull << page % 64;
+	scheduler_note_sent(s, page, content);
 	return 0;
 }
 
@@ -95,6 +96,26 @@ static int finish_pages(struct scheduler *s, struct error **err)
 	return 0;
 }
 
+/* A held page's turn has come. */
+static int take_turn(struct scheduler *s, uint32_t slot, struct error **err)
+{
+	const uint8_t *content;
+
+	switch (scheduler_look(s, slot, &content)) {
+	case FATE_SEND:
+		if (scheduler_write_page(s, page_pool_page(s->pool, slot), content, 0, err) < 0)
+			return -1;
+		break;
+	case FATE_THERE:
+		s->stats.pages_there++;
+		break;
+	case FATE_WAIT:
+		return 0;
+	}
+	page_pool_drop(s->pool, slot);
+	return 0;
+}
+
 static int fill_output(struct scheduler *s, struct error **err)
 {
 	while (byte_queue_length(&s->out) < OUT_LOW) {
@@ -102,12 +123,8 @@ static int fill_output(struct scheduler *s, struct error **err)
 
 		if (slot == PAGE_POOL_NONE)
 			break;
-		if (!scheduler_is_stale(s, page_pool_page(s->pool, slot),
-					page_pool_content(s->pool, slot)) &&
-		    scheduler_write_page(s, page_pool_page(s->pool, slot),
-					 page_pool_content(s->pool, slot), 0, err) < 0)
+		if (take_turn(s, slot, err) < 0)
 			return -1;
-		page_pool_drop(s->pool, slot);
 	}
 	if (s->stage == STAGE_LAST && s->last_ended && page_pool_count(s->pool) == 0)
 		return finish_pages(s, err);

@@ -3,16 +3,31 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
+#include "common/clock.h"
+
 /*
- * Pages that were written again while they were held.
+ * Pages as they are when their turn has come.
  *
  * The hypervisor cleared a page's dirty bit before it read what it emitted. So what differs from
- * that now was written since, is dirty, and will be emitted again: the version in hand is worth
- * nothing. What is the same may have been written too, with what was there; then it comes again, no
- * harm done.
+ * that now was written since, is dirty, and will be emitted again. What is the same may have been
+ * written too, with what was there; then it comes again, no harm done. So any content that was read
+ * from the guest's memory since is as good as what was emitted, and better, since it is newer: even
+ * one that was read in the middle of a write, as that write makes the page dirty.
+ *
+ * What goes on is noted (page_digest.h). The hypervisor's log says of a page that it was written
+ * since the last look at the log; it does not know that it went on, as it was, after that. In a
+ * pass of length t a page that is written once has half a chance that this was before its turn.
+ *
+ * A page that is written while it waits is hot, or was written by chance. In the first pass it is
+ * left out in any case: the end is far, and it will be written again. Later it waits a second time.
  */
+#define SHARE_PAGES	  64		   /* fewer tell nothing */
+#define EARLY_FIRST_SHARE 0.25		   /* of the first rounds, as long as nobody knows */
+#define SAMPLE_NS	  (50 * NS_PER_MS) /* from one look at the sample to the next, at least */
+
 static bool may_peek(const struct scheduler *s, uint64_t page)
 {
 	return s->peek_block < s->blocks && page >= s->first_page[s->peek_block] &&
@@ -24,17 +39,137 @@ static bool peek(const struct scheduler *s, uint64_t page, uint8_t content[QEMU_
 	return s->options.peek(s->options.peek_arg, page - s->first_page[s->peek_block], content);
 }
 
-bool scheduler_is_stale(struct scheduler *s, uint64_t page, const uint8_t *content)
+/* It is not sent, and comes again, since the hypervisor has it down as dirty. */
+static enum page_fate leave_out(struct scheduler *s, uint32_t slot)
 {
-	uint8_t now[QEMU_PAGE];
+	uint64_t page = page_pool_page(s->pool, slot);
 
-	if (!may_peek(s, page) || s->stage != STAGE_ROUNDS || !peek(s, page, now) ||
-	    memcmp(now, content, QEMU_PAGE) == 0)
-		return false;
 	s->owed[page / 64] |= 1ull << page % 64;
 	s->owed_count++;
 	s->stats.pages_stale++;
-	return true;
+	page_sample_add(&s->sample, page);
+	page_pool_drop(s->pool, slot);
+	return FATE_WAIT;
+}
+
+/* Another wait, of the content as it is now: what is written again in that one, too, is hot. */
+static enum page_fate wait_again(struct scheduler *s, uint32_t slot, const uint8_t *content)
+{
+	uint64_t page = page_pool_page(s->pool, slot);
+
+	s->restless[page / 64] |= 1ull << page % 64;
+	page_pool_put(s->pool, page, content, page_pool_queue(s->pool, slot), s->now_ns, NULL);
+	return FATE_WAIT;
+}
+
+/* It was written while it was held. */
+static enum page_fate written_again(struct scheduler *s, uint32_t slot, const uint8_t **content)
+{
+	uint64_t page = page_pool_page(s->pool, slot);
+	bool restless = s->restless[page / 64] >> page % 64 & 1;
+
+	if (s->rounds == 0 || restless || page_pool_queue(s->pool, slot) >= QUEUE_HOT)
+		return leave_out(s, slot);
+	if (s->rounds < SCHEDULER_KNOWN_ROUNDS)
+		return wait_again(s, slot, *content);
+	return FATE_SEND;
+}
+
+enum page_fate scheduler_look(struct scheduler *s, uint32_t slot, const uint8_t **content)
+{
+	uint64_t page = page_pool_page(s->pool, slot);
+	bool may = s->digests && may_peek(s, page);
+
+	*content = page_pool_content(s->pool, slot);
+	/* paused, or about to be: what comes last is what counts */
+	if (may && s->stage == STAGE_ROUNDS && peek(s, page, s->peeked)) {
+		bool written = memcmp(s->peeked, *content, QEMU_PAGE) != 0;
+
+		*content = s->peeked;
+		if (page_digests_same(s->digests, page, s->peeked))
+			return FATE_THERE;
+		return written ? written_again(s, slot, content) : FATE_SEND;
+	}
+	return may && page_digests_same(s->digests, page, *content) ? FATE_THERE : FATE_SEND;
+}
+
+/*
+ * Of the pages in the sample, the share that the destination does not have as they are now. Those
+ * that can't be looked at count as such.
+ */
+static void look_at_sample(struct scheduler *s, int64_t now_ns)
+{
+	struct page_sample *sample = &s->sample;
+	unsigned lacking = 0;
+
+	for (unsigned i = 0; i < sample->size; i++) {
+		uint64_t page = sample->pages[i];
+
+		lacking += !may_peek(s, page) || !peek(s, page, s->peeked) ||
+			   !page_digests_same(s->digests, page, s->peeked);
+	}
+	sample->share = page_sample_share(lacking, sample->size);
+	sample->looked_ns = now_ns;
+}
+
+/* Of the pages that come again, the share that never had before. */
+static double first_share(const struct scheduler *s)
+{
+	if (s->rounds < 2)
+		return EARLY_FIRST_SHARE; /* all have, in this round: it says nothing of the next */
+	if (s->now.again >= SHARE_PAGES)
+		return (double)s->now.first / (double)s->now.again;
+	if (s->rounds > 2 && s->last.again >= SHARE_PAGES)
+		return (double)s->last.first / (double)s->last.again;
+	return EARLY_FIRST_SHARE;
+}
+
+/*
+ * Of what the hypervisor will emit, the pages that the sample does not know, since they are written
+ * for the first time. Those that it does know come once in a round.
+ */
+static double unknown_pages(const struct scheduler *s, int64_t now_ns)
+{
+	double remaining = (double)s->remaining / QEMU_PAGE, share = first_share(s);
+	double to_come = (double)s->sample.known - (double)(s->now.again - s->now.first);
+	double unknown = remaining - fmax(0, to_come);
+
+	return fmax(unknown, share * remaining) +
+	       share * scheduler_fresh_bytes(s, now_ns) / QEMU_PAGE;
+}
+
+/*
+ * What a pause would have to carry: what is on its way; pages that were never sent; of those that
+ * are known to be written, the share found in the sample; and those that it does not know.
+ */
+uint64_t scheduler_sampled_need(struct scheduler *s, int64_t now_ns)
+{
+	double pages = page_pool_queued(s->pool, QUEUE_FIRST) + unknown_pages(s, now_ns);
+
+	if (s->sample.size && now_ns - s->sample.looked_ns >= SAMPLE_NS)
+		look_at_sample(s, now_ns);
+	pages += (double)s->sample.known * s->sample.share;
+	return byte_queue_length(&s->out) + byte_queue_length(&s->after) + s->link.in_flight +
+	       (uint64_t)(pages * QEMU_PAGE);
+}
+
+bool scheduler_is_there(struct scheduler *s, uint64_t page, const uint8_t *content)
+{
+	if (!s->digests || !may_peek(s, page))
+		return false;
+	if (s->stage == STAGE_ROUNDS && peek(s, page, s->peeked))
+		content = s->peeked;
+	return page_digests_same(s->digests, page, content);
+}
+
+void scheduler_note_sent(struct scheduler *s, uint64_t page, const uint8_t *content)
+{
+	if (!s->digests || !may_peek(s, page))
+		return;
+	if (content)
+		page_digests_note(s->digests, page, content);
+	else
+		page_digests_forget(s->digests, page);
 }
 
 bool scheduler_settle(struct scheduler *s, uint64_t page)

@@ -5,8 +5,9 @@
 
 #define MIB 256u /* pages */
 
-/* What a guest does. Sets lie one behind the other from page 0, in pages; rates in pages/s. */
+/* What a guest does. Sets lie one behind the other from page `cold`, in pages; rates in pages/s. */
 struct load {
+	uint32_t cold;
 	uint32_t used; /* pages that are not zero at the beginning */
 	uint32_t hot, warm;
 	double hot_rate, warm_rate, random_rate;
@@ -25,9 +26,9 @@ static void write_some(struct guest *g, const struct load *load, struct writer *
 	if (g->paused || (load->idle_after_ns && g->now_ns > load->idle_after_ns))
 		return;
 	for (w->hot_due += load->hot_rate * seconds; w->hot_due >= 1; w->hot_due--)
-		guest_write(g, w->hot_at++ % load->hot);
+		guest_write(g, load->cold + w->hot_at++ % load->hot);
 	for (w->warm_due += load->warm_rate * seconds; w->warm_due >= 1; w->warm_due--)
-		guest_write(g, load->hot + w->warm_at++ % load->warm);
+		guest_write(g, load->cold + load->hot + w->warm_at++ % load->warm);
 	for (w->random_due += load->random_rate * seconds; w->random_due >= 1; w->random_due--)
 		guest_write(g, (uint32_t)(next_random(g) % load->used));
 }
@@ -102,7 +103,8 @@ static void test_last_versions_arrive(void **unused)
 				o = options(rule, NS_PER_SEC, peek ? &g : NULL);
 				assert_true(run(&g, &load, &o, 120 * NS_PER_SEC, &stats));
 				assert_int_equal(stats.pages_in - stats.pages_superseded -
-								 stats.pages_stale +
+								 stats.pages_stale -
+								 stats.pages_there +
 								 stats.pages_fetched >=
 							 stats.pages_out,
 						 1);
@@ -144,16 +146,17 @@ static struct outcome outcome_of(const struct load *load, enum hot_rule rule, bo
 	struct outcome outcome;
 	struct guest g;
 
-	guest_start(&g, 28 * MIB, RATE, 7);
+	guest_start(&g, load->used + 4 * MIB, RATE, 7);
 	o = options(rule, NS_PER_SEC, peek ? &g : NULL);
 	assert_true(run(&g, load, &o, 300 * NS_PER_SEC, &outcome.stats));
 	outcome.seconds = (double)(g.done_ns - NS_PER_SEC) / 1e9;
 	outcome.pause = (double)(g.done_ns - g.paused_ns) / 1e9;
 	outcome.bytes = g.given;
-	print_message("%-8s%s %5.1f s, pause %.2f s, %.1f MB; %u rounds, %lu stale, %lu forced\n",
+	print_message("%-8s%s %5.1f s, pause %.2f s, %.1f MB; %u rounds, %lu stale, %lu there, "
+		      "%lu forced\n",
 		      hot_rule_name(rule), peek ? "+peek" : "     ", outcome.seconds, outcome.pause,
 		      (double)outcome.bytes / 1e6, outcome.stats.rounds, outcome.stats.pages_stale,
-		      outcome.stats.pages_forced);
+		      outcome.stats.pages_there, outcome.stats.pages_forced);
 	guest_end(&g);
 	return outcome;
 }
@@ -171,6 +174,28 @@ static void test_hot_set_is_not_sent_again_and_again(void **unused)
 	assert_true((double)peek.bytes <= 0.8 * (double)none.bytes);
 	assert_true(peek.seconds <= 0.8 * none.seconds);
 	assert_true(peek.pause < 1.2 && expected.pause < 1.2 && top.pause < 1.2);
+}
+
+/* A warm set four times what fits, rewritten at 0.62 of the link's rate, wherever it lies. */
+static void test_warm_set_is_sent_when_it_pays(void **unused)
+{
+	struct load load = {.used = 50 * MIB,
+			    .hot = 3 * MIB / 2,
+			    .warm = 20 * MIB,
+			    .hot_rate = 5 * MIB,
+			    .warm_rate = 3.1 * MIB};
+
+	(void)unused;
+	for (uint32_t cold = 0; cold <= 28 * MIB; cold += 14 * MIB) {
+		struct outcome none, peek;
+
+		load.cold = cold;
+		none = outcome_of(&load, HOT_NONE, false);
+		peek = outcome_of(&load, HOT_EXPECTED, true);
+		assert_true(peek.seconds <= 0.7 * none.seconds);
+		assert_true((double)peek.bytes <= 0.7 * (double)none.bytes);
+		assert_true(peek.pause < 1.2);
+	}
 }
 
 /* A guest at rest costs nothing beyond its memory, under every rule. */
@@ -353,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_last_versions_arrive),
 		cmocka_unit_test(test_backlog_fits_at_any_time),
 		cmocka_unit_test(test_hot_set_is_not_sent_again_and_again),
+		cmocka_unit_test(test_warm_set_is_sent_when_it_pays),
 		cmocka_unit_test(test_idle_guest),
 		cmocka_unit_test(test_stuck_is_told),
 		cmocka_unit_test(test_stuck_is_paused_at_the_least),
