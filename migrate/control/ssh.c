@@ -32,6 +32,8 @@ struct ssh {
 	LIBSSH2_SESSION *session;
 	LIBSSH2_CHANNEL *channel;
 	char complaint[256]; /* the last of what the command wrote to its standard error */
+	size_t complaint_size;
+	bool complaint_over; /* its line has ended */
 };
 
 static int wait_for_ssh(struct ssh *ssh, int64_t deadline_ns)
@@ -309,17 +311,31 @@ static int ssh_write(void *link, const void *data, size_t size, int64_t deadline
 static void keep_complaint(struct ssh *ssh)
 {
 	char chunk[256];
-	ssize_t n = libssh2_channel_read_stderr(ssh->channel, chunk, sizeof(chunk) - 1);
+	ssize_t n;
 
-	if (n <= 0)
-		return;
-	while (n > 0 && chunk[n - 1] == '\n')
-		n--;
-	chunk[n] = '\0';
-	for (ssize_t i = 0; i < n; i++)
-		if ((unsigned char)chunk[i] < ' ')
-			chunk[i] = ' ';
-	memcpy(ssh->complaint, chunk, (size_t)n + 1);
+	/* it comes in pieces: a line is over when the next one begins */
+	while ((n = libssh2_channel_read_stderr(ssh->channel, chunk, sizeof(chunk))) > 0)
+		for (ssize_t i = 0; i < n; i++) {
+			if (chunk[i] == '\n') {
+				ssh->complaint_over = true;
+				continue;
+			}
+			if (ssh->complaint_over)
+				ssh->complaint_size = 0;
+			ssh->complaint_over = false;
+			if (ssh->complaint_size + 1 < sizeof(ssh->complaint))
+				ssh->complaint[ssh->complaint_size++] =
+					(unsigned char)chunk[i] < ' ' ? ' ' : chunk[i];
+			ssh->complaint[ssh->complaint_size] = '\0';
+		}
+}
+
+/* Its name in front is known already. */
+static const char *complaint(const struct ssh *ssh)
+{
+	static const char name[] = "edgehop: ";
+
+	return ssh->complaint + (strncmp(ssh->complaint, name, strlen(name)) ? 0 : strlen(name));
 }
 
 /* The end of standard output may come before the last of standard error, but closing does not. */
@@ -348,7 +364,7 @@ static ssize_t ssh_read(void *link, void *data, size_t size, int64_t deadline_ns
 		if (n == 0 && libssh2_channel_eof(ssh->channel)) {
 			hear_out(ssh, deadline_ns);
 			return error_set(err, ECONNRESET, "the far side's edgehop ended%s%s",
-					 ssh->complaint[0] ? ": " : "", ssh->complaint);
+					 ssh->complaint[0] ? ": " : "", complaint(ssh));
 		}
 		if (n < 0 && n != LIBSSH2_ERROR_EAGAIN)
 			return ssh_error(ssh, n, "read", err);

@@ -121,7 +121,8 @@ look()
 # Brings hops to their end as an operator would: nothing while somebody works on them, `recover` where nobody does.
 settle_hops()
 {
-	local deadline=$((SECONDS + ${1:-240})) host open idle=0
+	local deadline=$((SECONDS + ${1:-240})) host open
+	local -A idle=()
 
 	for (( ; ; )); do
 		open=
@@ -129,10 +130,12 @@ settle_hops()
 			look "$host"
 			[ "$seen_hops" != 0 ] || continue
 			open+="$host "
-			if [ "$seen_workers" = 0 ] && [ "$((++idle))" -ge 3 ]; then
+			[ "$seen_workers" = 0 ] || idle[$host]=0
+			[ "$seen_workers" != 0 ] || idle[$host]=$((${idle[$host]:-0} + 1))
+			if [ "${idle[$host]}" -ge 3 ]; then
 				echo "$host" >>"$case_dir/recovered"
 				lab exec "$host" timeout 100 edgehop recover >>"$case_dir/recover.out" 2>&1 || true
-				idle=0
+				idle[$host]=0
 			fi
 		done
 		[ -n "$open" ] || return 0
