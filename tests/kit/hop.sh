@@ -151,6 +151,7 @@ no_overrun()
 	local host dropped
 
 	for host in "$@"; do
+		# shellcheck disable=SC2016 # awk expands it
 		dropped=$(lab exec "$host" awk '$1 == "MPTcpExt:" {
 				for (i = 2; i <= NF; i++) if (name[i] == "NoDSSInWindow") print $i; else name[i] = $i
 			}' /proc/net/netstat)
