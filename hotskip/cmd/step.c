@@ -17,7 +17,7 @@
 #include "common/units.h"
 #include "hotskip/cmd/cmd.h"
 #include "hotskip/policy.h"
-#include "hotskip/sim/random.h"
+#include "common/random.h"
 #include "hotskip/words.h"
 
 #define RUNS_MOST     101

@@ -8,7 +8,7 @@
 
 #include "common/cleanup.h"
 #include "common/units.h"
-#include "hotskip/sim/random.h"
+#include "common/random.h"
 #include "hotskip/sim/replay.h"
 #include "hotskip/words.h"
 

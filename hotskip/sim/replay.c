@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "common/cleanup.h"
-#include "hotskip/sim/random.h"
+#include "common/random.h"
 #include "hotskip/sim/trace.h"
 #include "hotskip/words.h"
 

@@ -343,7 +343,6 @@ static void hear_out(struct ssh *ssh, int64_t deadline_ns)
 {
 	int64_t soon = clock_ns() + HEAR_OUT_NS;
 
-	keep_complaint(ssh);
 	while (libssh2_channel_wait_closed(ssh->channel) == LIBSSH2_ERROR_EAGAIN &&
 	       wait_for_ssh(ssh, soon < deadline_ns ? soon : deadline_ns) == 0)
 		keep_complaint(ssh);

@@ -2,6 +2,7 @@
 #include "migrate/stream/page_digest.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,15 +29,18 @@ struct page_digests *page_digests_create(uint64_t pages, struct error **err)
 {
 	struct page_digests *d = calloc(1, sizeof(*d));
 
-	if (d) {
+	if (d)
 		d->of = calloc(pages, sizeof(*d->of));
-		d->mac = EVP_MAC_fetch(NULL, "POLY1305", NULL);
-		d->context = d->mac ? EVP_MAC_CTX_new(d->mac) : NULL;
-	}
-	if (!d || !d->of || !d->context || getrandom(d->key, KEY, 0) != KEY) {
+	if (!d || !d->of) {
 		page_digests_destroy(d);
-		error_set(err, ENOMEM, "no memory for the digests of %llu pages",
-			  (unsigned long long)pages);
+		error_set(err, ENOMEM, "no memory for the digests of %" PRIu64 " pages", pages);
+		return NULL;
+	}
+	d->mac = EVP_MAC_fetch(NULL, "POLY1305", NULL);
+	d->context = d->mac ? EVP_MAC_CTX_new(d->mac) : NULL;
+	if (!d->context || getrandom(d->key, KEY, 0) != KEY) {
+		page_digests_destroy(d);
+		error_set(err, ENOSYS, "OpenSSL has no Poly1305, or there is no random key for it");
 		return NULL;
 	}
 	return d;

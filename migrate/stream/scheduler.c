@@ -56,6 +56,25 @@ static int on_block(void *arg, size_t index, const struct qemu_block *block, str
 	return 0;
 }
 
+/* Where there is a way to look into a block of the guest's memory. */
+static int follow_content(struct scheduler *s, uint64_t pages, struct error **err)
+{
+	s->peek_block = s->options.peek ? 0 : s->blocks;
+	while (s->peek_block < s->blocks &&
+	       (s->first_page[s->peek_block + 1] - s->first_page[s->peek_block]) * QEMU_PAGE !=
+		       s->options.peek_bytes)
+		s->peek_block++;
+	if (s->peek_block == s->blocks)
+		return 0;
+	s->digests = page_digests_create(pages, err);
+	if (!s->digests || page_sample_start(&s->sample, pages, err) < 0)
+		return -1;
+	s->restless = calloc(pages / 64 + 1, sizeof(*s->restless));
+	if (!s->restless)
+		return error_set(err, ENOMEM, "no memory to follow %" PRIu64 " pages", pages);
+	return 0;
+}
+
 static int begin_rounds(struct scheduler *s, struct error **err)
 {
 	uint64_t pages = s->first_page[s->blocks];
@@ -68,22 +87,10 @@ static int begin_rounds(struct scheduler *s, struct error **err)
 	s->came = calloc(pages / 64 + 1, sizeof(*s->came));
 	if (!s->sent || !s->owed || !s->came)
 		return error_set(err, ENOMEM, "no memory to follow %" PRIu64 " pages", pages);
-	if (s->options.peek) {
-		s->digests = page_digests_create(pages, err);
-		s->restless = calloc(pages / 64 + 1, sizeof(*s->restless));
-		if (!s->digests || page_sample_start(&s->sample, pages, err) < 0)
-			return -1;
-		if (!s->restless)
-			return error_set(err, ENOMEM, "no memory to follow %" PRIu64 " pages",
-					 pages);
-	}
+	if (follow_content(s, pages, err) < 0)
+		return -1;
 	if (qemu_writer_format(s->writer, s->reader) < 0)
 		return error_set(err, EPROTO, "the memory stream has pages before its blocks");
-	s->peek_block = s->options.peek ? 0 : s->blocks;
-	while (s->peek_block < s->blocks &&
-	       (s->first_page[s->peek_block + 1] - s->first_page[s->peek_block]) * QEMU_PAGE !=
-		       s->options.peek_bytes)
-		s->peek_block++;
 	s->stage = STAGE_ROUNDS;
 	s->now.began_ns = s->now_ns;
 	return 0;
@@ -142,7 +149,8 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 	if (again) {
 		heat_note(s->heat, page);
 		s->now.again++;
-		s->now.first += s->digests && page_sample_add(&s->sample, page);
+		s->now.first += s->digests &&
+				(!scheduler_may_peek(s, page) || page_sample_add(&s->sample, page));
 		s->now.missed += held == PAGE_POOL_NONE && !was_owed;
 	}
 	if (!content) {
@@ -152,6 +160,9 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 		return scheduler_write_page(s, page, NULL, fill, err);
 	}
 	s->stats.pages_in++;
+	/* what can't be looked at is not in the sample, so it must not wait either */
+	if (s->digests && !scheduler_may_peek(s, page))
+		return scheduler_write_page(s, page, content, 0, err);
 	if (again && scheduler_is_there(s, page, content)) {
 		s->stats.pages_there++;
 		if (held != PAGE_POOL_NONE)

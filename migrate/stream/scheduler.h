@@ -18,11 +18,13 @@
  * Arithmetic and buffers only: the caller moves the bytes and tells the time (ns, monotonic). Not
  * thread-safe.
  *
- * With a way to look into the guest's memory, a page is looked at when its turn has come: if it is
- * not what it was, it was written again, so the hypervisor has it down as dirty and it will come
- * again: it is not sent. This is what Xen's pre-copy did once ("skip what is already dirty again"),
- * and it knows where history can only guess. A page that was left out so and does not come again (a
- * hypervisor that lost it) is read in the pause: the promise holds.
+ * With a way to look into the guest's memory, a page is looked at when its turn has come, and sent
+ * as it is then: whatever was read after the hypervisor cleared its dirty bit is as good as what it
+ * emitted. What the destination has already is not sent: a digest of what went on is kept. A page
+ * that was written while it waited is left out in the first pass, and later if it is written in two
+ * waits: the hypervisor has it down as dirty, so it comes again ("skip what is already dirty
+ * again", as Xen's pre-copy did once). One that does not (a hypervisor that lost it) is read in the
+ * pause: the promise holds. Pages of other blocks go on as they come.
  *
  * Promised: whatever happens, the last version of every page that came in goes out before the
  * devices do; and until scheduler_finish, what is held and on its way, with the devices that
@@ -32,8 +34,9 @@
  * before the rate is known, SCHEDULER_COLD_MOST bytes are all that is held.)
  *
  * Cost: O(1) a page, two copies of its content (into the pool, into the output). Memory: three bits
- * and two bytes for each guest page, and what is held, at most hold_most. A hundred times the guest
- * is a hundred times the two bytes; the pool follows the link, not the guest.
+ * and two bytes for each guest page, with a way to look 18 bytes and five bits; and what is held,
+ * at most hold_most. A hundred times the guest is a hundred times these bytes; the pool follows the
+ * link, not the guest.
  */
 struct scheduler;
 

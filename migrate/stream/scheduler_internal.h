@@ -99,6 +99,9 @@ struct scheduler {
 	struct scheduler_stats stats;
 };
 
+/* scheduler_peek.c: the page's block is the one that can be looked into. */
+bool scheduler_may_peek(const struct scheduler *s, uint64_t page);
+
 /* scheduler_peek.c: what is to be done with a held page whose turn has come. */
 enum page_fate {
 	FATE_SEND,

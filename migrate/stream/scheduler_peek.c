@@ -28,7 +28,7 @@
 #define EARLY_FIRST_SHARE 0.25		   /* of the first rounds, as long as nobody knows */
 #define SAMPLE_NS	  (50 * NS_PER_MS) /* from one look at the sample to the next, at least */
 
-static bool may_peek(const struct scheduler *s, uint64_t page)
+bool scheduler_may_peek(const struct scheduler *s, uint64_t page)
 {
 	return s->peek_block < s->blocks && page >= s->first_page[s->peek_block] &&
 	       page < s->first_page[s->peek_block + 1];
@@ -78,11 +78,12 @@ static enum page_fate written_again(struct scheduler *s, uint32_t slot, const ui
 enum page_fate scheduler_look(struct scheduler *s, uint32_t slot, const uint8_t **content)
 {
 	uint64_t page = page_pool_page(s->pool, slot);
-	bool may = s->digests && may_peek(s, page);
 
 	*content = page_pool_content(s->pool, slot);
 	/* paused, or about to be: what comes last is what counts */
-	if (may && s->stage == STAGE_ROUNDS && peek(s, page, s->peeked)) {
+	if (!s->digests)
+		return FATE_SEND;
+	if (s->stage == STAGE_ROUNDS && peek(s, page, s->peeked)) {
 		bool written = memcmp(s->peeked, *content, QEMU_PAGE) != 0;
 
 		*content = s->peeked;
@@ -90,7 +91,7 @@ enum page_fate scheduler_look(struct scheduler *s, uint32_t slot, const uint8_t 
 			return FATE_THERE;
 		return written ? written_again(s, slot, content) : FATE_SEND;
 	}
-	return may && page_digests_same(s->digests, page, *content) ? FATE_THERE : FATE_SEND;
+	return page_digests_same(s->digests, page, *content) ? FATE_THERE : FATE_SEND;
 }
 
 /*
@@ -105,7 +106,7 @@ static void look_at_sample(struct scheduler *s, int64_t now_ns)
 	for (unsigned i = 0; i < sample->size; i++) {
 		uint64_t page = sample->pages[i];
 
-		lacking += !may_peek(s, page) || !peek(s, page, s->peeked) ||
+		lacking += !peek(s, page, s->peeked) ||
 			   !page_digests_same(s->digests, page, s->peeked);
 	}
 	sample->share = page_sample_share(lacking, sample->size);
@@ -155,7 +156,7 @@ uint64_t scheduler_sampled_need(struct scheduler *s, int64_t now_ns)
 
 bool scheduler_is_there(struct scheduler *s, uint64_t page, const uint8_t *content)
 {
-	if (!s->digests || !may_peek(s, page))
+	if (!s->digests)
 		return false;
 	if (s->stage == STAGE_ROUNDS && peek(s, page, s->peeked))
 		content = s->peeked;
@@ -164,7 +165,7 @@ bool scheduler_is_there(struct scheduler *s, uint64_t page, const uint8_t *conte
 
 void scheduler_note_sent(struct scheduler *s, uint64_t page, const uint8_t *content)
 {
-	if (!s->digests || !may_peek(s, page))
+	if (!s->digests || !scheduler_may_peek(s, page))
 		return;
 	if (content)
 		page_digests_note(s->digests, page, content);

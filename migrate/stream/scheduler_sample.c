@@ -8,7 +8,8 @@
 
 int page_sample_start(struct page_sample *sample, uint64_t pages, struct error **err)
 {
-	*sample = (struct page_sample){.random = 0x9e3779b97f4a7c15ull, .share = 1};
+	*sample = (struct page_sample){.share = 1};
+	random_seed(&sample->random, 1);
 	sample->in = calloc(pages / 64 + 1, sizeof(*sample->in));
 	if (!sample->in)
 		return error_set(err, ENOMEM, "no memory to follow %" PRIu64 " pages", pages);
@@ -19,14 +20,6 @@ void page_sample_clear(struct page_sample *sample)
 {
 	free(sample->in);
 	sample->in = NULL;
-}
-
-static uint64_t below(struct page_sample *sample, uint64_t limit)
-{
-	sample->random ^= sample->random << 13;
-	sample->random ^= sample->random >> 7;
-	sample->random ^= sample->random << 17;
-	return sample->random % limit;
 }
 
 bool page_sample_add(struct page_sample *sample, uint64_t page)
@@ -40,7 +33,7 @@ bool page_sample_add(struct page_sample *sample, uint64_t page)
 	if (place < SAMPLE_PAGES)
 		sample->size++;
 	else
-		place = below(sample, sample->known);
+		place = random_below(&sample->random, sample->known);
 	if (place < SAMPLE_PAGES)
 		sample->pages[place] = page;
 	return true;

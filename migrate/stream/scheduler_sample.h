@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "common/random.h"
 
 /*
  * A sample, each page as likely as the other, of a set that grows: the pages that the guest was
@@ -20,7 +21,7 @@ struct page_sample {
 	unsigned size;	/* of pages[] */
 	uint64_t known; /* pages in the set */
 	uint64_t *in;	/* a bit for each: it is in the set */
-	uint64_t random;
+	struct random random;
 
 	/* the caller's: what it found last */
 	double share;

@@ -38,7 +38,7 @@ struct relay {
 	uint64_t acked_at; /* bytes received when we last sent ACK */
 	int64_t last_heard, last_sent, last_ack, last_tick, last_growth;
 	uint64_t wanted_buffer;
-	uint64_t widest;  /* receive window that the far side ever announced, bytes; 0: TCP */
+	uint64_t widest;  /* receive window that the far side ever announced, bytes; 0: no limit */
 	bool window_full; /* no byte from the local stream before something is acknowledged */
 	bool more;	  /* a direction has used its turn up and may have more to do */
 	int64_t paced_ns; /* the pacer's: no byte from the local stream before */

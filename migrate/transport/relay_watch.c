@@ -5,6 +5,9 @@
 
 #include "common/clock.h"
 
+#define GROWTH_NS    (500 * NS_PER_MS)
+#define START_WINDOW ((uint64_t)256 << 10) /* bytes; windows are small at first, and open */
+
 static bool same_subflow(const struct subflow *a, const struct subflow *b)
 {
 	return a->local_port == b->local_port && a->remote_port == b->remote_port &&
@@ -36,17 +39,13 @@ static void remember_subflow(struct relay_stats *stats, const struct subflow *no
  * window is at its widest, W, when nothing lies in it; what waits for an earlier segment makes it
  * narrower, and has to fit into it all the same: x <= W - x.
  */
-#define GROWTH_NS    (500 * NS_PER_MS)
-#define WINDOW_SHARE 9 / 20
-#define WINDOW_LEAST ((uint64_t)256 << 10)
-
 uint64_t relay_window(const struct relay *r)
 {
-	uint64_t window = r->widest * WINDOW_SHARE;
+	uint64_t half = r->widest * 9 / 20; /* nearly */
 
 	if (!r->widest)
 		return UINT64_MAX;
-	return window > WINDOW_LEAST ? window : WINDOW_LEAST;
+	return half > START_WINDOW ? half : START_WINDOW;
 }
 
 void relay_watch(struct relay *r)
