@@ -140,6 +140,7 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 	uint64_t page = s->first_page[block] + index;
 	uint32_t held = page_pool_find(s->pool, page);
 	bool was_owed = scheduler_settle(s, page);
+	bool blind = s->digests && !scheduler_may_peek(s, page);
 	bool again = was_owed || held != PAGE_POOL_NONE || (s->sent[page / 64] >> page % 64 & 1);
 
 	scheduler_note_came(s, page);
@@ -149,10 +150,13 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 	if (again) {
 		heat_note(s->heat, page);
 		s->now.again++;
-		s->now.first += s->digests &&
-				(!scheduler_may_peek(s, page) || page_sample_add(&s->sample, page));
+		if (blind)
+			s->now.blind++;
+		else if (s->digests)
+			s->now.first += page_sample_add(&s->sample, page);
 		s->now.missed += held == PAGE_POOL_NONE && !was_owed;
 	}
+	s->blind += blind && content && !again;
 	if (!content) {
 		s->stats.pages_filled++;
 		if (held != PAGE_POOL_NONE)
@@ -161,7 +165,7 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 	}
 	s->stats.pages_in++;
 	/* what can't be looked at is not in the sample, so it must not wait either */
-	if (s->digests && !scheduler_may_peek(s, page))
+	if (blind)
 		return scheduler_write_page(s, page, content, 0, err);
 	if (again && scheduler_is_there(s, page, content)) {
 		s->stats.pages_there++;

@@ -25,6 +25,7 @@ struct round {
 	uint64_t again;	 /* pages that came again */
 	uint64_t missed; /* of these, that were not held: the link has to carry one more */
 	uint64_t first;	 /* of these, that never had before */
+	uint64_t blind;	 /* of these, that can't be looked at */
 };
 
 #define STUCK_ROUNDS	       4
@@ -55,6 +56,7 @@ struct scheduler {
 	uint64_t owed_count;
 	size_t peek_block;	      /* blocks: none */
 	struct page_digests *digests; /* of what went on; NULL: no way to look */
+	uint64_t blind;		      /* pages with content that can't be looked at */
 	struct page_sample sample;    /* of the pages that are written while the guest is moved */
 	uint8_t peeked[QEMU_PAGE];    /* the page that was looked at last */
 	uint64_t *restless;	      /* a bit for each page that was stale once in this round */

@@ -127,16 +127,19 @@ static double first_share(const struct scheduler *s)
 
 /*
  * Of what the hypervisor will emit, the pages that the sample does not know, since they are written
- * for the first time. Those that it does know come once in a round.
+ * for the first time, or can't be looked at. Those that it does know come once in a round. What
+ * can't be looked at is taken to be written in each round as in the last one.
  */
 static double unknown_pages(const struct scheduler *s, int64_t now_ns)
 {
 	double remaining = (double)s->remaining / QEMU_PAGE, share = first_share(s);
-	double to_come = (double)s->sample.known - (double)(s->now.again - s->now.first);
-	double unknown = remaining - fmax(0, to_come);
+	double fresh = scheduler_fresh_bytes(s, now_ns) / QEMU_PAGE;
+	double came = (double)(s->now.again - s->now.first - s->now.blind);
+	double to_come = fmax(0, (double)s->sample.known - came);
+	double blind = s->rounds < 2 ? (double)s->blind
+				     : fmax((double)s->last.blind, (double)s->now.blind);
 
-	return fmax(unknown, share * remaining) +
-	       share * scheduler_fresh_bytes(s, now_ns) / QEMU_PAGE;
+	return fmax(remaining - to_come, share * remaining) + share * fresh + fmin(blind, fresh);
 }
 
 /*

@@ -31,7 +31,8 @@
 #define DELAY_STEPS (DELAY_NS / STEP_NS)
 
 struct guest {
-	uint32_t pages;
+	uint32_t pages;		 /* in two blocks: main memory, and that of a screen */
+	uint32_t screen;	 /* so many of them, the last ones; 0: no such block */
 	uint32_t *version;	 /* of each page; 0: zeroes */
 	uint8_t *written, *todo; /* since the last look; to be emitted */
 	uint32_t todo_count, at, syncs;
@@ -87,6 +88,7 @@ static inline bool guest_peek(void *arg, uint64_t page, uint8_t content[4096])
 {
 	struct guest *g = arg;
 
+	assert_true(page < g->pages - g->screen);
 	page_content((uint32_t)page, g->version[page], content);
 	return true;
 }
@@ -135,8 +137,11 @@ static inline int there_page(void *arg, size_t block, uint64_t page, const uint8
 	uint64_t word = 0;
 
 	(void)err;
-	assert_int_equal(block, 0);
 	assert_int_equal(fill, 0);
+	if (block == 1)
+		page += g->pages - g->screen;
+	else
+		assert_int_equal(block, 0);
 	g->page_after_devices |= g->devices_begun;
 	if (content) {
 		memcpy(&word, content, 8);
@@ -199,9 +204,11 @@ static inline void emit_footer(struct guest *g)
 static inline void emit_page(struct guest *g, uint32_t page)
 {
 	bool filled = g->version[page] == 0;
+	bool main = page < g->pages - g->screen;
+	uint64_t index = main ? page : page - (g->pages - g->screen);
 
-	emit64(g, (uint64_t)page * QEMU_PAGE | (filled ? QEMU_RAM_FILLED : QEMU_RAM_PAGE));
-	emit_text(g, "pc.ram");
+	emit64(g, index * QEMU_PAGE | (filled ? QEMU_RAM_FILLED : QEMU_RAM_PAGE));
+	emit_text(g, main ? "pc.ram" : "vga.vram");
 	if (filled)
 		emit8(g, 0);
 	else
@@ -222,7 +229,11 @@ static inline void emit_start(struct guest *g)
 	emit32(g, QEMU_RAM_VERSION);
 	emit64(g, (uint64_t)g->pages * QEMU_PAGE | QEMU_RAM_MEM_SIZE);
 	emit_text(g, "pc.ram");
-	emit64(g, (uint64_t)g->pages * QEMU_PAGE);
+	emit64(g, (uint64_t)(g->pages - g->screen) * QEMU_PAGE);
+	if (g->screen) {
+		emit_text(g, "vga.vram");
+		emit64(g, (uint64_t)g->screen * QEMU_PAGE);
+	}
 	emit_footer(g);
 }
 
@@ -309,12 +320,14 @@ static inline void hypervisor_runs(struct guest *g)
 
 /* ---- All together ---- */
 
-static inline void guest_start(struct guest *g, uint32_t pages, uint64_t rate, uint64_t seed)
+static inline void guest_start_with_screen(struct guest *g, uint32_t pages, uint32_t screen,
+					   uint64_t rate, uint64_t seed)
 {
 	struct qemu_stream_sink sink = {there_opaque, there_block,    there_part,
 					there_page,   there_part_end, g};
 
 	*g = (struct guest){.pages = pages,
+			    .screen = screen,
 			    .version = calloc(pages, sizeof(uint32_t)),
 			    .written = calloc(pages, 1),
 			    .todo = malloc(pages),
@@ -331,6 +344,11 @@ static inline void guest_start(struct guest *g, uint32_t pages, uint64_t rate, u
 	g->reader = qemu_reader_create(&sink, NULL);
 	assert_non_null(g->reader);
 	emit_start(g);
+}
+
+static inline void guest_start(struct guest *g, uint32_t pages, uint64_t rate, uint64_t seed)
+{
+	guest_start_with_screen(g, pages, 0, rate, seed);
 }
 
 static inline void guest_end(struct guest *g)
