@@ -26,7 +26,7 @@ static const struct subcommand {
 	{"status", "hops that are under way", cmd_status},
 	{"history", "hops that are over, and their reports", cmd_history},
 	{"abort", "end a hop; the VM runs on where it is", cmd_abort},
-	{"limit", "change the rate limit of a hop", cmd_limit},
+	{"limit", "change the limits of a hop that runs", cmd_limit},
 	{"release", "give a moved VM's old address up, and end its tunnel", cmd_release},
 	{"recover", "bring an interrupted hop to its end", cmd_recover},
 	{"config", "show the configuration in force, or check it", cmd_config},

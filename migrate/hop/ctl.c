@@ -50,8 +50,8 @@ struct ctl {
 	pthread_mutex_t lock; /* of what follows */
 	json_t *snapshot, *end;
 	bool fresh, stopping;
-	bool abort_wanted, release_wanted, decision_wanted, limit_wanted;
-	uint64_t limit;
+	bool abort_wanted, release_wanted, decision_wanted;
+	struct ctl_limits limits;
 	const char *decision;
 };
 
@@ -103,15 +103,23 @@ static int take_limit(struct ctl *ctl, struct client *client, const json_t *requ
 {
 	auto_error why = NULL;
 	auto_json answer = NULL;
-	int64_t rate;
+	int64_t rate = 0, downtime_ns = 0;
+	bool rate_given = json_object_get(request, "rate");
+	bool downtime_given = json_object_get(request, "max_downtime_ns");
 
-	if (json_get_int(request, "rate", 0, INT64_MAX, &rate, &why) < 0) {
+	if ((rate_given && json_get_int(request, "rate", 0, INT64_MAX, &rate, &why) < 0) ||
+	    (downtime_given && json_get_int(request, "max_downtime_ns", NS_PER_MS, INT64_MAX,
+					    &downtime_ns, &why) < 0)) {
 		answer = json_pack("{s:b, s:s}", "ok", 0, "error", why->message);
 		return tell(client, answer);
 	}
 	pthread_mutex_lock(&ctl->lock);
-	ctl->limit_wanted = true;
-	ctl->limit = (uint64_t)rate;
+	if (rate_given) {
+		ctl->limits.rate_given = true;
+		ctl->limits.rate = (uint64_t)rate;
+	}
+	if (downtime_given)
+		ctl->limits.downtime_ns = downtime_ns;
 	pthread_mutex_unlock(&ctl->lock);
 	answer = json_pack("{s:b}", "ok", 1);
 	return tell(client, answer);
@@ -334,16 +342,13 @@ void ctl_forget_abort(struct ctl *ctl)
 	pthread_mutex_unlock(&ctl->lock);
 }
 
-bool ctl_limit_wanted(struct ctl *ctl, uint64_t *rate)
+bool ctl_limits_wanted(struct ctl *ctl, struct ctl_limits *limits)
 {
-	bool wanted;
-
 	pthread_mutex_lock(&ctl->lock);
-	wanted = ctl->limit_wanted;
-	*rate = ctl->limit;
-	ctl->limit_wanted = false;
+	*limits = ctl->limits;
+	ctl->limits = (struct ctl_limits){0};
 	pthread_mutex_unlock(&ctl->lock);
-	return wanted;
+	return limits->rate_given || limits->downtime_ns;
 }
 
 bool ctl_decision_wanted(struct ctl *ctl)

@@ -15,7 +15,8 @@
  *	{"op":"watch"}	 snapshots as they change, then the end
  *	{"op":"status"}	 one snapshot
  *	{"op":"abort"}	 {"ok":true}; whether it still could be is seen in the end
- *	{"op":"limit","rate":N}	 (source) the rate limit from now on, bit/s, 0 for none; {"ok":true}
+ *	{"op":"limit"}	 (source) with "rate":N, the rate limit from now on, bit/s, 0 for none; with
+ *			 "max_downtime_ns":N, the pause to aim at from now on; {"ok":true}
  *	{"op":"release"} (destination) {"ok":true}; the old addresses are given up, seen in the end
  *	{"op":"decide"}	 (destination) {"decision":"ACCEPTED"|"REFUSED"} once it stands in the
  *journal
@@ -34,8 +35,14 @@ void ctl_publish_end(struct ctl *ctl, json_t *end);  /* takes the reference */
 
 bool ctl_abort_wanted(struct ctl *ctl);
 void ctl_forget_abort(struct ctl *ctl);
-/* True once after each request for another rate limit. */
-bool ctl_limit_wanted(struct ctl *ctl, uint64_t *rate);
+/* What an operator wants changed of a hop that runs. */
+struct ctl_limits {
+	bool rate_given;
+	uint64_t rate;	     /* bit/s; 0: none */
+	int64_t downtime_ns; /* 0: not given */
+};
+/* True once after each request for other limits; what was asked before and not fetched is in it. */
+bool ctl_limits_wanted(struct ctl *ctl, struct ctl_limits *limits);
 bool ctl_release_wanted(struct ctl *ctl);
 bool ctl_decision_wanted(struct ctl *ctl);
 void ctl_decided(struct ctl *ctl, const char *decision); /* static text */

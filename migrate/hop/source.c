@@ -195,7 +195,8 @@ int source_recover(const char *hop, void *arg, const char **outcome)
 
 int source_work(void *arg)
 {
-	struct source s = {.job = arg, .vm_lock = -1};
+	const struct source_job *job = arg;
+	struct source s = {.job = job, .vm_lock = -1, .downtime_ns = job->downtime_ns};
 	struct error *why = NULL;
 	const char *result = "done";
 	int status = 0;

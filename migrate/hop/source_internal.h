@@ -45,8 +45,9 @@ struct source {
 	bool ended;	 /* the end was told */
 	struct pacer *pacer;
 	int64_t started_ns;
-	bool late;   /* the time is over, and was acted on */
-	bool forced; /* the VM may be paused for as long as it takes */
+	bool late;	     /* the time is over, and was acted on */
+	bool forced;	     /* the VM may be paused for as long as it takes */
+	int64_t downtime_ns; /* the pause to aim at, as it was set last */
 
 	/* reach */
 	int vm_lock;
@@ -82,6 +83,9 @@ int source_tick(struct source *s, struct error **err);
 
 /* This host's end of the tunnel goes over tunnel_path, if it does not yet. */
 int source_move_tunnel(struct source *s, struct error **err);
+
+/* Another pause to aim at, from now on. */
+int source_set_downtime(struct source *s, int64_t downtime_ns, struct error **err);
 
 /* The VM may be paused for as long as it takes, from now on. */
 int source_force(struct source *s, struct error **err);

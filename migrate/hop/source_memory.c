@@ -43,7 +43,7 @@ static const unsigned throttle_steps[] = {20, 40, 60, 80, 95}; /* percent */
 /* The pause that the hypervisor may cause by its own decision. */
 static struct hv_memory_limits memory_limits(const struct source *s)
 {
-	struct hv_memory_limits limits = {.downtime_ns = s->job->downtime_ns,
+	struct hv_memory_limits limits = {.downtime_ns = s->downtime_ns,
 					  .may_throttle = s->job->on_stuck == HOP_THROTTLE};
 
 	if (s->throttled)
@@ -60,6 +60,18 @@ static int set_limits(struct source *s, struct error **err)
 	struct hv_memory_limits limits = memory_limits(s);
 
 	return hv_memory_set_limits(s->env.vm, &limits, err);
+}
+
+int source_set_downtime(struct source *s, int64_t downtime_ns, struct error **err)
+{
+	log_info("the pause to aim at: %lld ms", (long long)(downtime_ns / NS_PER_MS));
+	report_set(s->report, "max_downtime_ms", json_integer(downtime_ns / NS_PER_MS));
+	s->downtime_ns = downtime_ns;
+	s->told_stuck = false;
+	s->progress.message[0] = '\0';
+	if (s->memory.stream)
+		memory_stream_set_downtime(s->memory.stream, downtime_ns);
+	return s->memory.relay ? set_limits(s, err) : 0;
 }
 
 int source_force(struct source *s, struct error **err)

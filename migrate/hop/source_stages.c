@@ -318,6 +318,7 @@ int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err
 {
 	struct scheduler_options pages = s->job->pages;
 
+	pages.downtime_ns = s->downtime_ns;
 	if (s->job->hot_skip && pages.rule == HOT_EXPECTED)
 		let_look(s, &pages);
 	return open_transfer(s, &s->memory, "memory", s->job->hot_skip ? &pages : NULL, path,

@@ -85,12 +85,16 @@ static int check_relay(struct relay *relay, struct error **err)
 /* What the operator wants of a hop that runs. */
 static int heed_operator(struct source *s, struct error **err)
 {
-	uint64_t rate;
+	struct ctl_limits limits;
 
-	if (ctl_limit_wanted(s->ctl, &rate)) {
-		log_info("rate limit: %" PRIu64 " bit/s (0: none)", rate);
-		pacer_set_rate(s->pacer, rate / 8);
-		report_set(s->report, "rate_limit", json_integer((json_int_t)rate));
+	if (ctl_limits_wanted(s->ctl, &limits)) {
+		if (limits.rate_given) {
+			log_info("rate limit: %" PRIu64 " bit/s (0: none)", limits.rate);
+			pacer_set_rate(s->pacer, limits.rate / 8);
+			report_set(s->report, "rate_limit", json_integer((json_int_t)limits.rate));
+		}
+		if (limits.downtime_ns && source_set_downtime(s, limits.downtime_ns, err) < 0)
+			return -1;
 	}
 	if (ctl_abort_wanted(s->ctl))
 		return error_set(err, ECANCELED, "aborted by the operator");

@@ -132,8 +132,8 @@ struct scheduler_stats {
 	unsigned rounds;   /* that have ended: passes of the hypervisor over memory */
 	uint64_t need;	   /* bytes that a pause now would have to carry; UINT64_MAX: not known */
 	uint64_t target;   /* bytes that the downtime target has room for; 0: not known */
-	bool converges;	   /* as far as the rates of the guest's writes tell, it will fit; at first
-			      true */
+	bool converges;	   /* it will fit, as far as the rates of the guest's writes tell, or gets
+			      less; at first true */
 	uint64_t foreseen; /* bytes that will be left then, or at the least; 0: not known yet */
 	uint64_t hot;	   /* bytes of pages that came again in the last round */
 	uint64_t held;	   /* bytes of pages that are held now */

@@ -7,7 +7,6 @@
 #define FILLED_LEAST	9		  /* bytes of a page without content in the stream */
 #define OUT_MOST	(4u << 20)	  /* above that, nothing is read at all */
 #define LINGER_NS	(500 * NS_PER_MS) /* a page waits to be looked at before it is sent */
-#define LINGER_NS_MOST	(2 * NS_PER_SEC)
 #define COLD_NS		NS_PER_SEC
 #define READ_PER_RATE	8 /* what is read, at most, to what the link carries */
 #define READ_RATE_LEAST (1u << 20)
@@ -30,6 +29,19 @@ static uint64_t guard(const struct scheduler *s)
 	return s->remaining_least > blink ? (s->remaining_least - blink) / 2 : 0;
 }
 
+/* So long, or as long as half a pause or two: what waits longer than that only waits. */
+static int64_t linger_ns(const struct scheduler *s)
+{
+	int64_t half = s->options.downtime_ns / 2;
+
+	return half < LINGER_NS ? half : LINGER_NS;
+}
+
+static int64_t linger_ns_most(const struct scheduler *s)
+{
+	return linger_ns(s) * 4;
+}
+
 /* Too much is held: nothing is read until it is less. */
 static bool pool_is_full(const struct scheduler *s)
 {
@@ -46,7 +58,7 @@ static bool pool_is_full(const struct scheduler *s)
 static uint64_t linger_most(const struct scheduler *s)
 {
 	uint64_t most = scheduler_target(s) / 2 + guard(s);
-	uint64_t link = (uint64_t)((double)s->link.rate * LINGER_NS_MOST / 1e9);
+	uint64_t link = (uint64_t)((double)s->link.rate * (double)linger_ns_most(s) / 1e9);
 
 	if (s->peek_block == s->blocks || s->link.rate == 0)
 		return SCHEDULER_COLD_MOST;
@@ -73,7 +85,7 @@ static bool has_lingered(const struct scheduler *s, uint32_t slot)
 {
 	return s->peek_block == s->blocks || s->finishing || s->link.rate == 0 ||
 	       s->rounds >= SCHEDULER_KNOWN_ROUNDS ||
-	       s->now_ns - page_pool_put_ns(s->pool, slot) >= LINGER_NS ||
+	       s->now_ns - page_pool_put_ns(s->pool, slot) >= linger_ns(s) ||
 	       waiting(s) + SCHEDULER_READ > linger_most(s);
 }
 

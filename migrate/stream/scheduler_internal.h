@@ -21,7 +21,7 @@ enum {
 
 /* A pass of the hypervisor over memory: each page comes once in it at most. */
 struct round {
-	int64_t began_ns, time_ns;
+	int64_t began_ns;
 	uint64_t again;	 /* pages that came again */
 	uint64_t missed; /* of these, that were not held: the link has to carry one more */
 	uint64_t first;	 /* of these, that never had before */
@@ -97,6 +97,7 @@ struct scheduler {
 	uint64_t need_best;		    /* in any round before */
 	uint64_t need_window[STUCK_ROUNDS]; /* the least of each of the last rounds, a ring */
 	unsigned rounds_stuck;
+	int64_t progress_ns; /* when need_best last fell */
 
 	struct scheduler_stats stats;
 };

@@ -25,14 +25,16 @@
  * soon as nothing but hot pages is left it is ready: need <= target is what pool_is_full() has kept
  * to.
  */
-#define HEAT_NS	    (100 * NS_PER_MS) /* shorter rounds are put together */
-#define PLAN_NS	    NS_PER_SEC	      /* between two plans, after the first rounds */
-#define TAIL	    (300u << 10)      /* bytes of devices, for machines as usual */
-#define MARGIN	    0.95	      /* of the target */
-#define IN_VAIN	    1.6		      /* writes expected: chance of 80 % of at least one */
-#define EARLY	    3.0
-#define SHARE_PAGES 64	 /* fewer tell nothing */
-#define PROGRESS    0.95 /* a round that needs less than that share of the best got somewhere */
+#define HEAT_NS	     (100 * NS_PER_MS) /* shorter rounds are put together */
+#define PLAN_NS	     NS_PER_SEC	       /* between two plans, after the first rounds */
+#define TAIL	     (300u << 10)      /* bytes of devices, for machines as usual */
+#define MARGIN	     0.95	       /* of the target */
+#define IN_VAIN	     1.6	       /* writes expected: chance of 80 % of at least one */
+#define EARLY	     3.0
+#define SHARE_PAGES  64 /* fewer tell nothing */
+#define STUCK_PAUSES 5
+#define DOUBT_ROUNDS 2	  /* rounds without progress, and what the rates say is believed */
+#define PROGRESS     0.95 /* a round that needs less than that share of the best got somewhere */
 
 static_assert(QUEUE_HOT + HEAT_CLASSES <= PAGE_POOL_QUEUES, "a queue for each class");
 
@@ -92,11 +94,7 @@ static void find_top(struct scheduler *s, const uint64_t all[HEAT_CLASSES])
  */
 static bool in_vain(const struct scheduler *s, unsigned class)
 {
-	int64_t time_ns = s->options.downtime_ns;
-
-	if (s->now.time_ns > time_ns)
-		time_ns = s->now.time_ns;
-	return heat_class_rate(class) * (double)time_ns / 1e9 > IN_VAIN;
+	return heat_class_rate(class) * (double)s->options.downtime_ns / 1e9 > IN_VAIN;
 }
 
 static void find_hot(struct scheduler *s)
@@ -129,7 +127,6 @@ static void find_hot(struct scheduler *s)
 
 static void end_round(struct scheduler *s)
 {
-	s->now.time_ns = s->now_ns - s->now.began_ns;
 	if (s->rounds == 0 || s->now_ns - s->heat_from_ns >= HEAT_NS) {
 		int64_t from = s->rounds ? s->heat_from_ns : s->now.began_ns;
 
@@ -148,12 +145,23 @@ static void end_round(struct scheduler *s)
 
 	if ((double)s->need_least < PROGRESS * (double)s->need_best) {
 		s->need_best = s->need_least;
+		s->progress_ns = s->now_ns;
 		s->rounds_stuck = 0;
 	} else if (s->rounds > 2) {
 		s->rounds_stuck++;
 	}
 	s->need_window[s->rounds % STUCK_ROUNDS] = s->need_least;
 	s->need_least = UINT64_MAX;
+}
+
+/*
+ * So many rounds have brought nothing, and have taken time in which much could have been sent:
+ * rounds at the end are short.
+ */
+static bool got_nowhere(const struct scheduler *s, unsigned rounds, int64_t now_ns)
+{
+	return s->rounds_stuck >= rounds &&
+	       now_ns - s->progress_ns >= STUCK_PAUSES * s->options.downtime_ns;
 }
 
 /* As little as in any of the last rounds (smart stop: CloudNet, III-B.3). */
@@ -272,8 +280,10 @@ void scheduler_stats(struct scheduler *s, int64_t now_ns, struct scheduler_stats
 	stats->held = (uint64_t)page_pool_count(s->pool) * QEMU_PAGE;
 	stats->owed = s->owed_count * QEMU_PAGE;
 	stats->ready = target && (double)need <= MARGIN * (double)target;
-	stats->stuck = s->rounds_stuck >= STUCK_ROUNDS;
+	stats->stuck = got_nowhere(s, STUCK_ROUNDS, now_ns);
 	stats->best = stats->stuck && is_least(s, need);
 	stats->foreseen = s->planned ? (uint64_t)(s->plan.remainder * QEMU_PAGE) : 0;
-	stats->converges = !s->planned || s->plan.converges;
+	/* rates are guesses at first; what is left to send is measured */
+	stats->converges =
+		!s->planned || s->plan.converges || !got_nowhere(s, DOUBT_ROUNDS, now_ns);
 }

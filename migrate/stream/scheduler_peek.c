@@ -134,7 +134,7 @@ static double unknown_pages(const struct scheduler *s, int64_t now_ns)
 {
 	double remaining = (double)s->remaining / QEMU_PAGE, share = first_share(s);
 	double fresh = scheduler_fresh_bytes(s, now_ns) / QEMU_PAGE;
-	double came = (double)(s->now.again - s->now.first - s->now.blind);
+	double came = (double)(s->now.again - s->now.blind); /* all of these are known by now */
 	double to_come = fmax(0, (double)s->sample.known - came);
 	double blind = s->rounds < 2 ? (double)s->blind
 				     : fmax((double)s->last.blind, (double)s->now.blind);

@@ -57,7 +57,7 @@ struct guest {
 	/* what was seen */
 	int64_t now_ns, paused_ns, done_ns;
 	uint64_t backlog_over; /* bytes above the promise, at the most */
-	bool stuck_seen, ready_seen;
+	bool stuck_seen, ready_seen, doubt_seen;
 	bool takes_best; /* paused at the least remainder when it is stuck */
 };
 
@@ -392,6 +392,17 @@ static inline void feed(struct guest *g, struct scheduler *s)
 	}
 }
 
+static inline void link_runs(struct guest *g)
+{
+	size_t slot = (size_t)(g->now_ns / STEP_NS) % DELAY_STEPS;
+
+	g->arrived += g->in_delay[slot];
+	g->in_delay[slot] = 0;
+	g->credit += (double)g->rate * STEP_NS / 1e9;
+	if (g->credit > (double)g->rate / 50)
+		g->credit = (double)g->rate / 50;
+}
+
 /* The link takes what it can, and what it took arrives later. */
 static inline void carry(struct guest *g, struct scheduler *s)
 {
@@ -399,10 +410,6 @@ static inline void carry(struct guest *g, struct scheduler *s)
 	size_t slot = (size_t)(g->now_ns / STEP_NS) % DELAY_STEPS;
 	uint64_t before = g->given;
 
-	g->arrived += g->in_delay[slot];
-	g->credit += (double)g->rate * STEP_NS / 1e9;
-	if (g->credit > (double)g->rate / 50)
-		g->credit = (double)g->rate / 50;
 	while (g->credit >= 1) {
 		const uint8_t *bytes;
 		size_t n;
@@ -417,7 +424,7 @@ static inline void carry(struct guest *g, struct scheduler *s)
 		g->credit -= (double)n;
 		g->given += n;
 	}
-	g->in_delay[slot] = g->given - before;
+	g->in_delay[slot] += g->given - before;
 	scheduler_set_link(
 		s, &(struct scheduler_link){.rate = g->rate, .in_flight = g->given - g->arrived});
 }
@@ -433,7 +440,8 @@ static inline void note(struct guest *g, struct scheduler *s, const struct sched
 	if (stats->rounds > 0 && !g->paused && g->limit_ns <= NS_PER_SEC && backlog > allowed &&
 	    backlog - allowed > g->backlog_over)
 		g->backlog_over = backlog - allowed;
-	g->stuck_seen |= stats->stuck;
+	g->stuck_seen |= stats->stuck && !g->paused;
+	g->doubt_seen |= !stats->converges && !g->paused;
 	g->ready_seen |= stats->ready && !g->paused;
 }
 
@@ -442,9 +450,13 @@ static inline void step(struct guest *g, struct scheduler *s)
 {
 	struct scheduler_stats stats;
 
-	hypervisor_runs(g);
-	feed(g, s);
-	carry(g, s);
+	link_runs(g);
+	for (uint64_t before = UINT64_MAX; before != g->given && g->credit >= 1;) {
+		before = g->given;
+		hypervisor_runs(g);
+		feed(g, s);
+		carry(g, s);
+	}
 	if (g->now_ns % LOOK_NS == 0)
 		scheduler_set_remaining(s, (uint64_t)g->todo_count * QEMU_PAGE, g->syncs,
 					g->now_ns);

@@ -137,6 +137,7 @@ static void test_backlog_fits_at_any_time(void **unused)
 struct outcome {
 	double seconds, pause;
 	uint64_t bytes;
+	bool given_up; /* at some time it was said that it would not fit */
 	struct scheduler_stats stats;
 };
 
@@ -152,6 +153,7 @@ static struct outcome outcome_of(const struct load *load, enum hot_rule rule, bo
 	outcome.seconds = (double)(g.done_ns - NS_PER_SEC) / 1e9;
 	outcome.pause = (double)(g.done_ns - g.paused_ns) / 1e9;
 	outcome.bytes = g.given;
+	outcome.given_up = g.stuck_seen || g.doubt_seen;
 	print_message("%-8s%s %5.1f s, pause %.2f s, %.1f MB; %u rounds, %lu stale, %lu there, "
 		      "%lu forced\n",
 		      hot_rule_name(rule), peek ? "+peek" : "     ", outcome.seconds, outcome.pause,
@@ -192,6 +194,7 @@ static void test_warm_set_is_sent_when_it_pays(void **unused)
 		load.cold = cold;
 		none = outcome_of(&load, HOT_NONE, false);
 		peek = outcome_of(&load, HOT_EXPECTED, true);
+		assert_false(peek.given_up);
 		assert_true(peek.seconds <= 0.7 * none.seconds);
 		assert_true((double)peek.bytes <= 0.7 * (double)none.bytes);
 		assert_true(peek.pause < 1.2);
