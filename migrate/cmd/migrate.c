@@ -190,7 +190,10 @@ static int parse(int argc, char **argv, struct options *options)
 	return CMD_DONE;
 }
 
-/* Measures, predicts, and keeps the prediction for the next hop's report. */
+/*
+ * Measures, predicts, and keeps the prediction for the next hop's report. What hot-skip saves can't
+ * be told beforehand: it depends on which pages the guest will write again.
+ */
 static int dry_run(const struct options *options)
 {
 	auto_error why = NULL;
@@ -203,7 +206,7 @@ static int dry_run(const struct options *options)
 
 	if (!check)
 		return cmd_fail(why);
-	if (prediction && host &&
+	if (prediction && host && !options->memory.hot_skip &&
 	    forecast_keep(options->vm, host, options->downtime_ns, prediction, &why) < 0)
 		cmd_complain("the prediction was not kept: %s", error_text(why));
 	if (options->json) {
@@ -211,6 +214,8 @@ static int dry_run(const struct options *options)
 		putchar('\n');
 	} else {
 		check_print_prediction(check, stdout);
+		if (options->memory.hot_skip)
+			puts("without --hot-skip, that is; with it, expect less");
 		check_print_refusals(check, stderr);
 	}
 	return check_refuses(check) ? CMD_FAILED : CMD_DONE;
