@@ -71,10 +71,11 @@ hop_start()
 	: >"$case_dir/hop.out"
 	: >"$case_dir/hop.err"
 	hop_begun=yes
+	# shellcheck disable=SC2086 # words
 	(
 		status=0
 		"$repo/scripts/edgehop-lab" -i "$lab_instance" exec "$from" timeout 400 \
-			edgehop migrate "$@" web "$to" >>"$case_dir/hop.out" 2>>"$case_dir/hop.err" || status=$?
+			edgehop migrate $hop_options "$@" web "$to" >>"$case_dir/hop.out" 2>>"$case_dir/hop.err" || status=$?
 		echo "$status" >"$case_dir/status"
 	) </dev/null &
 }
