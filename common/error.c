@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What the analyzer is told of them elsewhere is not their definitions' name. */
+#undef error_set
+#undef error_errno
+#undef error_wrap
+#undef error_propagate
+
 /* Used when there is no memory left for a real one; never freed. */
 static struct error out_of_memory = {ENOMEM, (char[]){"out of memory"}};
 

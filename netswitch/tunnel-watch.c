@@ -63,11 +63,14 @@ void tunnel_watch_stop(struct tunnel_watch *watch)
 
 static uint16_t checksum(const void *data, size_t size)
 {
-	const uint16_t *word = data;
+	const uint8_t *bytes = data;
 	uint32_t sum = 0;
+	uint16_t word;
 
-	for (size_t i = 0; i < size / 2; i++)
-		sum += word[i];
+	for (size_t i = 0; i + sizeof(word) <= size; i += sizeof(word)) {
+		memcpy(&word, bytes + i, sizeof(word));
+		sum += word;
+	}
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
 	return (uint16_t)~sum;

@@ -56,8 +56,11 @@ static int take_rest(const struct vm_def *def, const char *file, struct images *
 		     struct error **err)
 {
 	auto_free char *copy = strdup(file);
-	const char *folder = copy ? dirname(copy) : "";
+	const char *folder;
 
+	if (!copy)
+		return error_set(err, ENOMEM, "out of memory");
+	folder = dirname(copy);
 	for (size_t i = 0; i < def->disk_count; i++)
 		if (!images->path[i] &&
 		    asprintf(&images->path[i], "%s/%s", folder, def->disks[i].file) < 0)

@@ -174,6 +174,9 @@ static int take_event(struct builder *b, struct fy_event *event, struct error **
 				 err);
 	case FYET_MAPPING_END:
 	case FYET_SEQUENCE_END:
+		if (!b->open)
+			return refuse(err, b->doc, at,
+				      "the end of a list or map that did not begin");
 		b->open = b->open->parent;
 		b->depth--;
 		return 0;

@@ -160,10 +160,15 @@ static int read_optional(const json_t *json, struct hop_facts *facts, struct err
 struct hop_facts *hop_facts_from_json(const json_t *json, enum hop_side *side, struct error **err)
 {
 	auto_facts facts = calloc(1, sizeof(*facts));
-	const char *text = json_get_string(json, "vm", err);
+	const char *text;
 	int64_t epoch;
 
-	if (!facts || !text)
+	if (!facts) {
+		error_set(err, ENOMEM, "no memory for a hop");
+		return NULL;
+	}
+	text = json_get_string(json, "vm", err);
+	if (!text)
 		return NULL;
 	facts->vm = vm_def_parse("the hop's vm.yaml", text, strlen(text), err);
 	if (!facts->vm || json_get_int(json, "epoch", 1, INT64_MAX / 2, &epoch, err) < 0)

@@ -178,8 +178,7 @@ static int refuse_without_worker(const char *hop, const struct fleet *fleet, str
 		result = destination_undo(&env, err);
 	hop_env_clear(&env);
 	if (accepted) {
-		close(lock);
-		lock = -1;
+		close(steal_fd(&lock));
 		return finish_accepted(hop, fleet);
 	}
 	if (result == 0)

@@ -64,7 +64,7 @@ int frame_decode(const uint8_t header[FRAME_HEADER_SIZE], struct frame *frame, s
 void hello_encode(const struct hello *hello, uint8_t out[HELLO_SIZE])
 {
 	memset(out, 0, HELLO_SIZE);
-	memcpy(out, HELLO_MAGIC, 8);
+	memcpy(out, HELLO_MAGIC, sizeof(HELLO_MAGIC) - 1);
 	put_be16(out + HELLO_AT_VERSION, hello->version);
 	put_be16(out + HELLO_AT_COMPATIBLE, hello->compatible);
 	put_be32(out + HELLO_AT_FEATURES, hello->features);
@@ -75,7 +75,7 @@ void hello_encode(const struct hello *hello, uint8_t out[HELLO_SIZE])
 
 int hello_decode(const uint8_t in[HELLO_SIZE], struct hello *hello, struct error **err)
 {
-	if (memcmp(in, HELLO_MAGIC, 8) != 0)
+	if (memcmp(in, HELLO_MAGIC, sizeof(HELLO_MAGIC) - 1) != 0)
 		return error_set(err, EPROTO, "hello: this is not an edgehop");
 	hello->version = get_be16(in + HELLO_AT_VERSION);
 	hello->compatible = get_be16(in + HELLO_AT_COMPATIBLE);

@@ -54,7 +54,8 @@ static void opening_drop(struct listener *l, size_t i)
 	channel_destroy(l->openings[i]->channel);
 	free(l->openings[i]);
 	l->n_openings--;
-	memmove(&l->openings[i], &l->openings[i + 1], (l->n_openings - i) * sizeof(l->openings[0]));
+	for (; i < l->n_openings; i++)
+		l->openings[i] = l->openings[i + 1];
 }
 
 static void accept_one(struct listener *l)

@@ -76,16 +76,17 @@ static socklen_t to_sockaddr(int family, const struct ip_addr *ip, uint16_t port
 /* IPv4-mapped addresses come back as IPv4, so that one address has one form. */
 static uint16_t from_sockaddr(const struct sockaddr_storage *from, struct ip_addr *ip)
 {
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
+	struct sockaddr_in6 in6;
+	struct sockaddr_in in;
 
 	if (from->ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)from;
-
-		*ip = ip_from_bytes(AF_INET, &in->sin_addr);
-		return ntohs(in->sin_port);
+		memcpy(&in, from, sizeof(in));
+		*ip = ip_from_bytes(AF_INET, &in.sin_addr);
+		return ntohs(in.sin_port);
 	}
-	*ip = ip_from_bytes(AF_INET6, &in6->sin6_addr);
-	return ntohs(in6->sin6_port);
+	memcpy(&in6, from, sizeof(in6));
+	*ip = ip_from_bytes(AF_INET6, &in6.sin6_addr);
+	return ntohs(in6.sin6_port);
 }
 
 /* Room for `bytes` of payload, which the kernel doubles for its own bookkeeping. Never shrinks. */
@@ -218,7 +219,7 @@ static int plain_tcp_state(int fd, struct mptcp_state *state, struct error **err
 {
 	struct subflow *only = &state->subflows[0];
 	struct tcp_info info = {0};
-	struct sockaddr_storage name;
+	struct sockaddr_storage name = {0};
 	socklen_t size = sizeof(info);
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)

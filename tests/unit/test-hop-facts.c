@@ -94,8 +94,9 @@ static void test_round_trip(void **unused)
 	strcpy(facts->supersedes, HELD);
 	json = hop_facts_to_json(facts, HOP_DESTINATION, NULL);
 	read = hop_facts_from_json(json, &side, &err);
-	if (!read)
-		fail_msg("%s", err->message);
+	if (err)
+		fail_msg("%s", error_text(err));
+	assert_non_null(read);
 	assert_int_equal(side, HOP_DESTINATION);
 	assert_int_equal(read->leg_count, 3);
 	assert_memory_equal(read->legs, facts->legs, sizeof(facts->legs));

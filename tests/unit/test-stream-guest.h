@@ -269,7 +269,7 @@ static inline void look_for_dirty(struct guest *g)
 static inline void emit_next_page(struct guest *g)
 {
 	while (!g->todo[g->at])
-		g->at = (g->at + 1) % g->pages;
+		g->at = g->at + 1 < g->pages ? g->at + 1 : 0;
 	g->todo[g->at] = 0;
 	g->todo_count--;
 	emit_page(g, g->at);
