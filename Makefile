@@ -121,12 +121,17 @@ FUZZ_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -Wall -Wextra -Wno-missing-fiel
 	-fno-sanitize-recover=all -fno-omit-frame-pointer
 # What a target fuzzes, compiled with it: clang's fuzzer follows the branches in there.
 FUZZ_qemu-stream := $(wildcard migrate/stream/qemu_*.c) common/error.c
+FUZZ_xen-stream := $(wildcard migrate/stream/xen_*.c) common/error.c
 
 $(B)/fuzz/test-fuzz-%: tests/fuzz/fuzz-%.c tests/fuzz/replay.c $(B)/san/libunits.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $< tests/fuzz/replay.c $(B)/san/libunits.a $(PKG_LIBS)
 
-# What makes a target's seeds of what was recorded.
+# What makes a target's seeds of what was recorded; by hand where nothing was.
+$(B)/fuzz/seed-%: tests/fuzz/seed-%.c $(B)/san/libunits.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $< $(B)/san/libunits.a $(PKG_LIBS)
+
 $(B)/fuzz/shrink-%: tests/fuzz/shrink-%.c $(B)/san/libunits.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $< $(B)/san/libunits.a $(PKG_LIBS)

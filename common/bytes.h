@@ -9,8 +9,8 @@
 #include "common/error.h"
 
 /*
- * Integers on the wire (big-endian) and whole transfers on descriptors. The only place that knows
- * of byte order, EINTR and short reads and writes.
+ * Integers on the wire (big-endian; little-endian where a hypervisor says so) and whole transfers
+ * on descriptors. The only place that knows of byte order, EINTR and short reads and writes.
  */
 static inline void put_be16(uint8_t *p, uint16_t v)
 {
@@ -43,6 +43,33 @@ static inline uint32_t get_be32(const uint8_t *p)
 static inline uint64_t get_be64(const uint8_t *p)
 {
 	return (uint64_t)get_be32(p) << 32 | get_be32(p + 4);
+}
+
+static inline void put_le32(uint8_t *p, uint32_t v)
+{
+	for (int i = 0; i < 4; i++)
+		p[i] = (uint8_t)(v >> 8 * i);
+}
+
+static inline void put_le64(uint8_t *p, uint64_t v)
+{
+	put_le32(p, (uint32_t)v);
+	put_le32(p + 4, (uint32_t)(v >> 32));
+}
+
+static inline uint16_t get_le16(const uint8_t *p)
+{
+	return (uint16_t)(p[1] << 8 | p[0]);
+}
+
+static inline uint32_t get_le32(const uint8_t *p)
+{
+	return (uint32_t)get_le16(p + 2) << 16 | get_le16(p);
+}
+
+static inline uint64_t get_le64(const uint8_t *p)
+{
+	return (uint64_t)get_le32(p + 4) << 32 | get_le32(p);
 }
 
 /* Writes all of it, or fails. */

@@ -7,11 +7,10 @@
  * target and by the unit tests.
  */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "migrate/stream/qemu_stream.h"
+#include "tests/fuzz/rig.h"
 
 struct copy {
 	struct qemu_reader *reader;
@@ -25,15 +24,6 @@ struct copy {
 	bool in_part, ended;
 	struct error *err; /* of the first call that failed */
 };
-
-/* An expectation of the rig's own that does not depend on a test's framework. */
-#define rig_check(CONDITION)                                                                       \
-	do {                                                                                       \
-		if (!(CONDITION)) {                                                                \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #CONDITION);            \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
 
 static inline void copy_bytes(struct copy *copy, const uint8_t *bytes, size_t n)
 {
@@ -172,15 +162,6 @@ static inline void copy_stop(struct copy *copy)
 	qemu_writer_destroy(copy->writer);
 	error_free(copy->err);
 	free(copy->out);
-}
-
-/* A cheap generator, so that a run can be repeated. */
-static inline uint64_t rig_random(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
 }
 
 /*
