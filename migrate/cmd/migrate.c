@@ -303,7 +303,6 @@ int cmd_migrate(int argc, char **argv)
 				 .pages = options.memory.pages,
 				 .on_stuck = options.memory.on_stuck,
 				 .plain = options.plain};
-	job.pages.downtime_ns = options.downtime_ns;
 
 	const struct keeper_job keeper = {
 		.hop = facts->hop, .work = source_work, .recover = source_recover, .context = &job};

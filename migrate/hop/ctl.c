@@ -104,9 +104,10 @@ static int take_limit(struct ctl *ctl, struct client *client, const json_t *requ
 	auto_error why = NULL;
 	auto_json answer = NULL;
 	int64_t rate = 0, downtime_ns = 0;
-	bool rate_given = json_object_get(request, "rate");
 	bool downtime_given = json_object_get(request, "max_downtime_ns");
+	bool rate_given = json_object_get(request, "rate") || !downtime_given;
 
+	/* one of them has to be there: without either it is the rate that is missing */
 	if ((rate_given && json_get_int(request, "rate", 0, INT64_MAX, &rate, &why) < 0) ||
 	    (downtime_given && json_get_int(request, "max_downtime_ns", NS_PER_MS, INT64_MAX,
 					    &downtime_ns, &why) < 0)) {

@@ -35,7 +35,7 @@ struct source_job {
 	int64_t timeout_ns;  /* from the start to the switchover; 0: none */
 	enum hop_on_timeout on_timeout;
 	bool hot_skip;			/* memory goes through the page scheduler, */
-	struct scheduler_options pages; /* which goes by these */
+	struct scheduler_options pages; /* which goes by these; its downtime is the hop's */
 	enum hop_on_stuck on_stuck;
 	bool plain; /* disks and memory go without encryption */
 };

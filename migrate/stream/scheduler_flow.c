@@ -29,7 +29,7 @@ static uint64_t guard(const struct scheduler *s)
 	return s->remaining_least > blink ? (s->remaining_least - blink) / 2 : 0;
 }
 
-/* So long, or as long as half a pause or two: what waits longer than that only waits. */
+/* Half a target at the most: beside a short pass, a longer wait is time lost. */
 static int64_t linger_ns(const struct scheduler *s)
 {
 	int64_t half = s->options.downtime_ns / 2;

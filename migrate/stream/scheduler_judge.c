@@ -31,8 +31,8 @@
 #define MARGIN	     0.95	       /* of the target */
 #define IN_VAIN	     1.6	       /* writes expected: chance of 80 % of at least one */
 #define EARLY	     3.0
-#define SHARE_PAGES  64 /* fewer tell nothing */
-#define STUCK_PAUSES 5
+#define SHARE_PAGES  64	  /* fewer tell nothing */
+#define STUCK_PAUSES 5	  /* targets of time without progress, before that is told */
 #define DOUBT_ROUNDS 2	  /* rounds without progress, and what the rates say is believed */
 #define PROGRESS     0.95 /* a round that needs less than that share of the best got somewhere */
 
@@ -90,7 +90,7 @@ static void find_top(struct scheduler *s, const uint64_t all[HEAT_CLASSES])
 
 /*
  * The plan takes the link's bytes for free as long as they cost no time. They are not: what is all
- * but sure to be written again before the guest can be paused is not sent for nothing.
+ * but sure to be written again within a pause is not sent for nothing.
  */
 static bool in_vain(const struct scheduler *s, unsigned class)
 {
