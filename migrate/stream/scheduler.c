@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
+
 /*
  * Theory of operation
  *
@@ -69,10 +71,9 @@ static int follow_content(struct scheduler *s, uint64_t pages, struct error **er
 	s->digests = page_digests_create(pages, err);
 	if (!s->digests || page_sample_start(&s->sample, pages, err) < 0)
 		return -1;
-	s->restless = calloc(pages / 64 + 1, sizeof(*s->restless));
-	if (!s->restless)
-		return error_set(err, ENOMEM, "no memory to follow %" PRIu64 " pages", pages);
-	return 0;
+	s->watch_written = (struct watch){.resting = true, .least_ns = 10 * NS_PER_MS};
+	s->watch_sent = s->watch_written;
+	return scheduler_start_watch(s, pages, err);
 }
 
 static int begin_rounds(struct scheduler *s, struct error **err)
@@ -139,7 +140,7 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 	struct scheduler *s = arg;
 	uint64_t page = s->first_page[block] + index;
 	uint32_t held = page_pool_find(s->pool, page);
-	bool was_owed = scheduler_settle(s, page);
+	bool was_owed = s->owed[page / 64] >> page % 64 & 1;
 	bool blind = s->digests && !scheduler_may_peek(s, page);
 	bool again = was_owed || held != PAGE_POOL_NONE || (s->sent[page / 64] >> page % 64 & 1);
 
@@ -161,17 +162,29 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 		s->stats.pages_filled++;
 		if (held != PAGE_POOL_NONE)
 			page_pool_drop(s->pool, held);
+		if (was_owed)
+			scheduler_settle(s, page);
 		return scheduler_write_page(s, page, NULL, fill, err);
 	}
 	s->stats.pages_in++;
 	/* what can't be looked at is not in the sample, so it must not wait either */
 	if (blind)
 		return scheduler_write_page(s, page, content, 0, err);
-	if (again && scheduler_is_there(s, page, content)) {
-		s->stats.pages_there++;
+	if (again && s->digests && s->stage == STAGE_ROUNDS && scheduler_owe_page(s, page, content)) {
+		(void)scheduler_judge(s, page);
 		if (held != PAGE_POOL_NONE)
 			page_pool_drop(s->pool, held);
 		return 0;
+	}
+	if (s->digests && again) {
+		if (was_owed)
+			scheduler_settle(s, page);
+		if (page_digests_same(s->digests, page, content)) {
+			s->stats.pages_there++;
+			if (held != PAGE_POOL_NONE)
+				page_pool_drop(s->pool, held);
+			return 0;
+		}
 	}
 	return scheduler_hold(s, page, content, again ? scheduler_judge(s, page) : QUEUE_FIRST,
 			      err);
@@ -216,7 +229,9 @@ void scheduler_destroy(struct scheduler *s)
 	free(s->sent);
 	free(s->owed);
 	free(s->came);
-	free(s->restless);
+	page_ages_destroy(s->ages);
+	free(s->seen);
+	free(s->told);
 	page_digests_destroy(s->digests);
 	page_sample_clear(&s->sample);
 	byte_queue_clear(&s->out);

@@ -13,7 +13,7 @@
 
 uint64_t scheduler_backlog(const struct scheduler *s)
 {
-	return (uint64_t)page_pool_count(s->pool) * QEMU_PAGE + byte_queue_length(&s->out) +
+	return (page_pool_count(s->pool) + s->told_count) * QEMU_PAGE + byte_queue_length(&s->out) +
 	       byte_queue_length(&s->after) + s->link.in_flight;
 }
 

@@ -6,6 +6,7 @@
 #include "hotskip/heat.h"
 #include "hotskip/plan.h"
 #include "migrate/stream/byte_queue.h"
+#include "migrate/stream/page_ages.h"
 #include "migrate/stream/page_digest.h"
 #include "migrate/stream/page_pool.h"
 #include "migrate/stream/qemu_stream.h"
@@ -30,6 +31,13 @@ struct round {
 
 #define STUCK_ROUNDS	       4
 #define SCHEDULER_KNOWN_ROUNDS 3 /* after which heat tells hot pages from others */
+
+/* Going over pages again and again, to see which were written. */
+struct watch {
+	uint64_t at;
+	int64_t began_ns, period_ns, least_ns;
+	bool resting;
+};
 
 enum scheduler_stage {
 	STAGE_SETUP,  /* before the first page */
@@ -59,7 +67,13 @@ struct scheduler {
 	uint64_t blind;		      /* pages with content that can't be looked at */
 	struct page_sample sample;    /* of the pages that are written while the guest is moved */
 	uint8_t peeked[QEMU_PAGE];    /* the page that was looked at last */
-	uint64_t *restless;	      /* a bit for each page that was stale once in this round */
+	struct page_ages *ages;	      /* of those: which is owed, and which to send first */
+	uint64_t *seen;		      /* half of the digest of an owed page, when last looked at */
+	uint64_t *told;		      /* a bit for each owed one not written since it came */
+	uint64_t told_count;
+	struct bucket watching;
+	struct watch watch_written, watch_sent;
+	bool watch_turn;
 	struct heat *heat;
 	struct page_pool *pool;
 
@@ -112,17 +126,20 @@ enum page_fate {
 	FATE_THERE /* the destination has it */
 };
 
-/*
- * scheduler_peek.c: whether the destination has the page, which came like this, as it is now: then
- * it needs no turn.
- */
-bool scheduler_is_there(struct scheduler *s, uint64_t page, const uint8_t *content);
-
 /* *content: receives what to send, good until the next call; FATE_SEND only. */
 enum page_fate scheduler_look(struct scheduler *s, uint32_t slot, const uint8_t **content);
 
 /* scheduler_peek.c: the page went on like this; content NULL: filled. */
 void scheduler_note_sent(struct scheduler *s, uint64_t page, const uint8_t *content);
+
+/* scheduler_peek.c: the page as it is now, if it may be looked at. */
+bool scheduler_peek_page(const struct scheduler *s, uint64_t page, uint8_t content[QEMU_PAGE]);
+
+int scheduler_start_watch(struct scheduler *s, uint64_t pages, struct error **err);
+void scheduler_leave_out(struct scheduler *s, uint64_t page, const uint8_t *content);
+bool scheduler_owe_page(struct scheduler *s, uint64_t page, const uint8_t *content);
+void scheduler_watch(struct scheduler *s);
+int scheduler_send_owed(struct scheduler *s, struct error **err);
 
 /* A page came (again): it is not owed any more. Returns whether it was. */
 bool scheduler_settle(struct scheduler *s, uint64_t page);

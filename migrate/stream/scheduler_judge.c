@@ -180,9 +180,6 @@ void scheduler_note_came(struct scheduler *s, uint64_t page)
 	if ((s->came[page / 64] & bit) && s->stage == STAGE_ROUNDS) {
 		end_round(s);
 		memset(s->came, 0, (s->first_page[s->blocks] / 64 + 1) * sizeof(*s->came));
-		if (s->restless)
-			memset(s->restless, 0,
-			       (s->first_page[s->blocks] / 64 + 1) * sizeof(*s->restless));
 	}
 	s->came[page / 64] |= bit;
 }
@@ -277,7 +274,7 @@ void scheduler_stats(struct scheduler *s, int64_t now_ns, struct scheduler_stats
 	stats->target = target;
 	stats->need = need;
 	stats->hot = s->last.again * QEMU_PAGE;
-	stats->held = (uint64_t)page_pool_count(s->pool) * QEMU_PAGE;
+	stats->held = (page_pool_count(s->pool) + s->told_count) * QEMU_PAGE;
 	stats->owed = s->owed_count * QEMU_PAGE;
 	stats->ready = target && (double)need <= MARGIN * (double)target;
 	stats->stuck = got_nowhere(s, STUCK_ROUNDS, now_ns);

@@ -121,8 +121,15 @@ static int fill_output(struct scheduler *s, struct error **err)
 	while (byte_queue_length(&s->out) < OUT_LOW) {
 		uint32_t slot = scheduler_choose(s);
 
-		if (slot == PAGE_POOL_NONE)
-			break;
+		if (slot == PAGE_POOL_NONE) {
+			int sent = scheduler_send_owed(s, err);
+
+			if (sent < 0)
+				return -1;
+			if (!sent)
+				break;
+			continue;
+		}
 		if (take_turn(s, slot, err) < 0)
 			return -1;
 	}
@@ -138,6 +145,7 @@ int scheduler_output(struct scheduler *s, int64_t now_ns, const uint8_t **bytes,
 		     struct error **err)
 {
 	s->now_ns = now_ns;
+	scheduler_watch(s);
 	if (s->stage != STAGE_SETUP && fill_output(s, err) < 0)
 		return -1;
 	*bytes = s->out.data + s->out.start;

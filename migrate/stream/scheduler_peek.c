@@ -34,45 +34,9 @@ bool scheduler_may_peek(const struct scheduler *s, uint64_t page)
 	       page < s->first_page[s->peek_block + 1];
 }
 
-static bool peek(const struct scheduler *s, uint64_t page, uint8_t content[QEMU_PAGE])
+bool scheduler_peek_page(const struct scheduler *s, uint64_t page, uint8_t content[QEMU_PAGE])
 {
 	return s->options.peek(s->options.peek_arg, page - s->first_page[s->peek_block], content);
-}
-
-/* It is not sent, and comes again, since the hypervisor has it down as dirty. */
-static enum page_fate leave_out(struct scheduler *s, uint32_t slot)
-{
-	uint64_t page = page_pool_page(s->pool, slot);
-
-	s->owed[page / 64] |= 1ull << page % 64;
-	s->owed_count++;
-	s->stats.pages_stale++;
-	page_sample_add(&s->sample, page);
-	page_pool_drop(s->pool, slot);
-	return FATE_WAIT;
-}
-
-/* Another wait, of the content as it is now: what is written again in that one, too, is hot. */
-static enum page_fate wait_again(struct scheduler *s, uint32_t slot, const uint8_t *content)
-{
-	uint64_t page = page_pool_page(s->pool, slot);
-
-	s->restless[page / 64] |= 1ull << page % 64;
-	page_pool_put(s->pool, page, content, page_pool_queue(s->pool, slot), s->now_ns, NULL);
-	return FATE_WAIT;
-}
-
-/* It was written while it was held. */
-static enum page_fate written_again(struct scheduler *s, uint32_t slot, const uint8_t **content)
-{
-	uint64_t page = page_pool_page(s->pool, slot);
-	bool restless = s->restless[page / 64] >> page % 64 & 1;
-
-	if (s->rounds == 0 || restless || page_pool_queue(s->pool, slot) >= QUEUE_HOT)
-		return leave_out(s, slot);
-	if (s->rounds < SCHEDULER_KNOWN_ROUNDS)
-		return wait_again(s, slot, *content);
-	return FATE_SEND;
 }
 
 enum page_fate scheduler_look(struct scheduler *s, uint32_t slot, const uint8_t **content)
@@ -83,13 +47,18 @@ enum page_fate scheduler_look(struct scheduler *s, uint32_t slot, const uint8_t 
 	/* paused, or about to be: what comes last is what counts */
 	if (!s->digests)
 		return FATE_SEND;
-	if (s->stage == STAGE_ROUNDS && peek(s, page, s->peeked)) {
+	if (s->stage == STAGE_ROUNDS && scheduler_peek_page(s, page, s->peeked)) {
 		bool written = memcmp(s->peeked, *content, QEMU_PAGE) != 0;
 
 		*content = s->peeked;
 		if (page_digests_same(s->digests, page, s->peeked))
 			return FATE_THERE;
-		return written ? written_again(s, slot, content) : FATE_SEND;
+		if (written && s->rounds == 0) {
+			scheduler_leave_out(s, page, s->peeked);
+			page_pool_drop(s->pool, slot);
+			return FATE_WAIT;
+		}
+		return FATE_SEND;
 	}
 	return page_digests_same(s->digests, page, *content) ? FATE_THERE : FATE_SEND;
 }
@@ -106,7 +75,7 @@ static void look_at_sample(struct scheduler *s, int64_t now_ns)
 	for (unsigned i = 0; i < sample->size; i++) {
 		uint64_t page = sample->pages[i];
 
-		lacking += !peek(s, page, s->peeked) ||
+		lacking += !scheduler_peek_page(s, page, s->peeked) ||
 			   !page_digests_same(s->digests, page, s->peeked);
 	}
 	sample->share = page_sample_share(lacking, sample->size);
@@ -157,15 +126,6 @@ uint64_t scheduler_sampled_need(struct scheduler *s, int64_t now_ns)
 	       (uint64_t)(pages * QEMU_PAGE);
 }
 
-bool scheduler_is_there(struct scheduler *s, uint64_t page, const uint8_t *content)
-{
-	if (!s->digests)
-		return false;
-	if (s->stage == STAGE_ROUNDS && peek(s, page, s->peeked))
-		content = s->peeked;
-	return page_digests_same(s->digests, page, content);
-}
-
 void scheduler_note_sent(struct scheduler *s, uint64_t page, const uint8_t *content)
 {
 	if (!s->digests || !scheduler_may_peek(s, page))
@@ -174,37 +134,4 @@ void scheduler_note_sent(struct scheduler *s, uint64_t page, const uint8_t *cont
 		page_digests_note(s->digests, page, content);
 	else
 		page_digests_forget(s->digests, page);
-}
-
-bool scheduler_settle(struct scheduler *s, uint64_t page)
-{
-	uint64_t bit = 1ull << page % 64;
-
-	if (!(s->owed[page / 64] & bit))
-		return false;
-	s->owed[page / 64] &= ~bit;
-	s->owed_count--;
-	return true;
-}
-
-int scheduler_fetch_owed(struct scheduler *s, struct error **err)
-{
-	uint64_t words = s->first_page[s->blocks] / 64 + 1;
-	uint8_t content[QEMU_PAGE];
-
-	for (uint64_t word = 0; word < words && s->owed_count > 0; word++)
-		while (s->owed[word]) {
-			uint64_t page = word * 64 + (uint64_t)__builtin_ctzll(s->owed[word]);
-
-			if (!peek(s, page, content))
-				return error_set(err, EIO,
-						 "page %" PRIu64 " of the guest's memory was left "
-						 "out, did not come again and can't be read",
-						 page);
-			scheduler_settle(s, page);
-			s->stats.pages_fetched++;
-			if (scheduler_hold(s, page, content, QUEUE_COLD, err) < 0)
-				return -1;
-		}
-	return 0;
 }

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef STREAM_PAGE_AGES_H
+#define STREAM_PAGE_AGES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+/*
+ * Which of the pages that a destination lacks is sent next: the one that will stay as it is for
+ * longest, as far as can be told from how long it has stayed so by now.
+ *
+ * A page's age is the time since it was last seen to have been written. Whenever a page is looked
+ * at, it has been written since the last look, or it has not: that gives the chance of being
+ * written at each age, of all pages together (a life table; Kaplan and Meier, "Nonparametric
+ * estimation from incomplete observations", JASA 53, 1958, in intervals of one slot). From it
+ * follows the time that a page of that age is expected to stay:
+ *
+ *     stays(a) = (1 - h(a)) (1 + stays(a + 1)),    h(a) = (written(a) + K p(a)) / (seen(a) + K)
+ *
+ * in slots, with p(a) = 1/(a + 2), what has stayed stays, where nothing was seen yet, which counts
+ * as much as K looks, and with an end to it at AGES_HORIZON slots. With a set that is written in a
+ * circle the page written last stays longest; with random writes all stay alike; of hot and cold
+ * ones the oldest do. Nobody has to know which of these a guest is.
+ *
+ * Cost: O(1) a call, but for once a slot, when it goes over AGES_SLOTS ages. Memory: 16 bytes for
+ * each page that was ever written, its neighbours in memory, and 12 KiB. Arithmetic only; not
+ * thread-safe.
+ */
+struct page_ages;
+
+#define AGES_SLOTS   256 /* older pages are all of one age */
+#define AGES_HORIZON 128
+#define AGES_NONE    UINT64_MAX
+
+/* Pages are numbered below `pages`, at most 2^32 - 2; slot_ns: above 0. */
+struct page_ages *page_ages_create(uint64_t pages, int64_t slot_ns, struct error **err);
+void page_ages_destroy(struct page_ages *a); /* takes NULL */
+
+/* Time goes on: never back. Before any call that depends on ages. */
+void page_ages_advance(struct page_ages *a, int64_t now_ns);
+
+/* The page was looked at, `since_ns` after the look before: it has been written, or has not. */
+void page_ages_written(struct page_ages *a, uint64_t page);
+void page_ages_kept(struct page_ages *a, uint64_t page, int64_t since_ns);
+
+/* The destination lacks the page, or has it. */
+void page_ages_add(struct page_ages *a, uint64_t page);
+void page_ages_remove(struct page_ages *a, uint64_t page);
+bool page_ages_has(const struct page_ages *a, uint64_t page); /* it is lacking */
+uint64_t page_ages_count(const struct page_ages *a);
+
+/* Of those that are lacking the one to be sent; AGES_NONE: there is none. */
+uint64_t page_ages_best(struct page_ages *a);
+
+/* For how long the page is expected to stay as it is. */
+int64_t page_ages_stays_ns(const struct page_ages *a, uint64_t page);
+
+#endif
