@@ -295,9 +295,9 @@ int source_disk(struct source *s, struct error **err)
 	return 0;
 }
 
-static bool peek_at_guest(void *arg, uint64_t page, uint8_t content[4096])
+static bool peek_at_guest(void *arg, uint64_t page, size_t pages, uint8_t *content)
 {
-	return hv_guest_memory_read(arg, page * 4096, content, 4096) == 0;
+	return hv_guest_memory_read(arg, page * 4096, content, pages * 4096) == 0;
 }
 
 /* The expected rule looks into the guest's memory, where the hypervisor says where that is. */

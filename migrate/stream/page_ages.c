@@ -251,3 +251,8 @@ int64_t page_ages_stays_ns(const struct page_ages *a, uint64_t page)
 {
 	return (int64_t)(a->stays[age_of(a, page)] * (double)a->slot_ns);
 }
+
+bool page_ages_known(const struct page_ages *a, uint64_t page)
+{
+	return a->page[page].written != 0;
+}

@@ -54,6 +54,8 @@ uint64_t page_ages_count(const struct page_ages *a);
 /* Of those that are lacking the one to be sent; AGES_NONE: there is none. */
 uint64_t page_ages_best(struct page_ages *a);
 
+bool page_ages_known(const struct page_ages *a, uint64_t page); /* it was ever written */
+
 /* For how long the page is expected to stay as it is. */
 int64_t page_ages_stays_ns(const struct page_ages *a, uint64_t page);
 

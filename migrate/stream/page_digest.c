@@ -96,18 +96,3 @@ bool page_digests_same(struct page_digests *d, uint64_t page, const uint8_t *con
 	now = digest_of(d, content);
 	return !is_nothing(&now) && memcmp(&now, &d->of[page], sizeof(now)) == 0;
 }
-
-uint64_t page_digests_look(struct page_digests *d, uint64_t page, const uint8_t *content, bool *same)
-{
-	struct digest now = digest_of(d, content);
-	uint64_t brief;
-
-	*same = !is_nothing(&now) && memcmp(&now, &d->of[page], sizeof(now)) == 0;
-	memcpy(&brief, now.bytes, sizeof(brief));
-	return brief;
-}
-
-bool page_digests_has(const struct page_digests *d, uint64_t page)
-{
-	return !is_nothing(&d->of[page]);
-}

@@ -32,11 +32,4 @@ void page_digests_forget(struct page_digests *d, uint64_t page);
 /* Whether this content was noted last. False for a page that was not noted, or was forgotten. */
 bool page_digests_same(struct page_digests *d, uint64_t page, const uint8_t *content);
 
-/* Whether any content was noted. */
-bool page_digests_has(const struct page_digests *d, uint64_t page);
-
-/* The same as page_digests_same, in *same; returns half of the content's digest, to compare it with later ones. */
-uint64_t page_digests_look(struct page_digests *d, uint64_t page, const uint8_t *content,
-			   bool *same);
-
 #endif

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
-
 /*
  * Theory of operation
  *
@@ -71,8 +69,6 @@ static int follow_content(struct scheduler *s, uint64_t pages, struct error **er
 	s->digests = page_digests_create(pages, err);
 	if (!s->digests || page_sample_start(&s->sample, pages, err) < 0)
 		return -1;
-	s->watch_written = (struct watch){.resting = true, .least_ns = 10 * NS_PER_MS};
-	s->watch_sent = s->watch_written;
 	return scheduler_start_watch(s, pages, err);
 }
 
@@ -134,60 +130,58 @@ int scheduler_hold(struct scheduler *s, uint64_t page, const uint8_t *content, u
 	return 0;
 }
 
+/* A page that came before: how often, and whether anything of it was waiting. */
+static void note_again(struct scheduler *s, uint64_t page, bool blind, bool waits)
+{
+	heat_note(s->heat, page);
+	s->now.again++;
+	if (blind)
+		s->now.blind++;
+	else if (s->digests)
+		s->now.first += page_sample_add(&s->sample, page);
+	s->now.missed += !waits;
+}
+
+/* Its newest version has come, and makes what is held of it worthless. */
+static void supersede(struct scheduler *s, uint32_t slot)
+{
+	if (slot == PAGE_POOL_NONE)
+		return;
+	s->stats.pages_superseded++;
+	page_pool_drop(s->pool, slot);
+}
+
 static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *content, uint8_t fill,
 		   struct error **err)
 {
 	struct scheduler *s = arg;
 	uint64_t page = s->first_page[block] + index;
 	uint32_t held = page_pool_find(s->pool, page);
-	bool was_owed = s->owed[page / 64] >> page % 64 & 1;
+	bool waits = held != PAGE_POOL_NONE || scheduler_owes(s, page);
 	bool blind = s->digests && !scheduler_may_peek(s, page);
-	bool again = was_owed || held != PAGE_POOL_NONE || (s->sent[page / 64] >> page % 64 & 1);
+	bool again = waits || scheduler_was_sent(s, page);
+	unsigned queue = QUEUE_FIRST;
 
 	scheduler_note_came(s, page);
 	s->remaining_least -= s->remaining_least < QEMU_PAGE ? s->remaining_least : QEMU_PAGE;
-	if (held != PAGE_POOL_NONE)
-		s->stats.pages_superseded++;
-	if (again) {
-		heat_note(s->heat, page);
-		s->now.again++;
-		if (blind)
-			s->now.blind++;
-		else if (s->digests)
-			s->now.first += page_sample_add(&s->sample, page);
-		s->now.missed += held == PAGE_POOL_NONE && !was_owed;
-	}
-	s->blind += blind && content && !again;
+	if (again)
+		note_again(s, page, blind, waits);
+	supersede(s, held);
 	if (!content) {
 		s->stats.pages_filled++;
-		if (held != PAGE_POOL_NONE)
-			page_pool_drop(s->pool, held);
-		if (was_owed)
-			scheduler_settle(s, page);
 		return scheduler_write_page(s, page, NULL, fill, err);
 	}
 	s->stats.pages_in++;
+	s->blind += blind && !again;
 	/* what can't be looked at is not in the sample, so it must not wait either */
 	if (blind)
 		return scheduler_write_page(s, page, content, 0, err);
-	if (again && s->digests && s->stage == STAGE_ROUNDS && scheduler_owe_page(s, page, content)) {
-		(void)scheduler_judge(s, page);
-		if (held != PAGE_POOL_NONE)
-			page_pool_drop(s->pool, held);
-		return 0;
-	}
-	if (s->digests && again) {
-		if (was_owed)
-			scheduler_settle(s, page);
-		if (page_digests_same(s->digests, page, content)) {
-			s->stats.pages_there++;
-			if (held != PAGE_POOL_NONE)
-				page_pool_drop(s->pool, held);
+	if (again) {
+		queue = scheduler_judge(s, page);
+		if (scheduler_take_for_owed(s, page, content))
 			return 0;
-		}
 	}
-	return scheduler_hold(s, page, content, again ? scheduler_judge(s, page) : QUEUE_FIRST,
-			      err);
+	return scheduler_hold(s, page, content, queue, err);
 }
 
 /* ---- For the caller ---- */
@@ -229,9 +223,9 @@ void scheduler_destroy(struct scheduler *s)
 	free(s->sent);
 	free(s->owed);
 	free(s->came);
-	page_ages_destroy(s->ages);
 	free(s->seen);
 	free(s->told);
+	page_ages_destroy(s->ages);
 	page_digests_destroy(s->digests);
 	page_sample_clear(&s->sample);
 	byte_queue_clear(&s->out);

@@ -52,9 +52,11 @@ enum hot_rule {
 const char *hot_rule_name(enum hot_rule rule); /* "none", "top", "rate", "expected" */
 
 /*
- * Reads a page of the guest's memory as it is now, while the guest runs. False: it can't be told.
+ * Reads pages of the guest's memory, one behind the other, as they are now, while the guest runs;
+ * at most SCHEDULER_PEEK_MOST. False: they can't be told.
  */
-typedef bool scheduler_peek(void *arg, uint64_t page, uint8_t content[4096]);
+typedef bool scheduler_peek(void *arg, uint64_t page, size_t pages, uint8_t *content);
+#define SCHEDULER_PEEK_MOST 16
 
 struct scheduler_options {
 	enum hot_rule rule;
@@ -146,6 +148,7 @@ struct scheduler_stats {
 	uint64_t pages_filled;	   /* pages without content */
 	uint64_t pages_there; /* of pages_in, dropped since the destination had them as they were */
 	uint64_t pages_stale; /* of pages_in, dropped since the guest had written to them again */
+	uint64_t pages_chosen; /* of pages_out, read from the guest's memory in an own order */
 	uint64_t pages_fetched; /* stale ones of which no newer version came: read in the pause */
 	uint64_t owed;		/* bytes of pages that were stale and have not come again yet */
 };

@@ -46,12 +46,13 @@ static int64_t linger_ns_most(const struct scheduler *s)
 static bool pool_is_full(const struct scheduler *s)
 {
 	uint64_t held = (uint64_t)page_pool_count(s->pool) * QEMU_PAGE;
-	uint64_t target = scheduler_target(s);
+	uint64_t target = scheduler_target(s), backlog = scheduler_backlog(s);
 
 	if (held + SCHEDULER_READ > s->options.hold_most)
 		return true;
-	/* what comes for the first time is no more than waits for the link anyway */
-	return target && s->rounds > 0 && scheduler_backlog(s) + SCHEDULER_READ > target + guard(s);
+	if (s->rounds == 0) /* what comes for the first time is no more than waits for the link anyway */
+		backlog = s->told_count * QEMU_PAGE;
+	return target && backlog + SCHEDULER_READ > target + guard(s);
 }
 
 /* Bytes of pages that may go on, and can wait: the longer, the more turn out to be stale. */

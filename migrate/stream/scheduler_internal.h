@@ -30,13 +30,13 @@ struct round {
 };
 
 #define STUCK_ROUNDS	       4
-#define SCHEDULER_KNOWN_ROUNDS 3 /* after which heat tells hot pages from others */
+#define SCHEDULER_KNOWN_ROUNDS 3   /* after which heat tells hot pages from others */
+#define SCHEDULER_IN_VAIN      1.6 /* writes expected: chance of 80 % of at least one */
 
-/* Going over pages again and again, to see which were written. */
-struct watch {
-	uint64_t at;
-	int64_t began_ns, period_ns, least_ns;
-	bool resting;
+/* Over the guest's memory, again and again. */
+struct walk {
+	uint64_t at;			       /* the next page */
+	int64_t began_ns, period_ns, least_ns; /* the last turn took so long, and the least allowed */
 };
 
 enum scheduler_stage {
@@ -60,20 +60,22 @@ struct scheduler {
 	size_t blocks;
 	uint64_t first_page[QEMU_BLOCKS_MOST + 1];
 	uint64_t *sent; /* a bit for each page that ever went on */
-	uint64_t *owed; /* a bit for each that was stale and has not come again */
-	uint64_t owed_count;
 	size_t peek_block;	      /* blocks: none */
 	struct page_digests *digests; /* of what went on; NULL: no way to look */
 	uint64_t blind;		      /* pages with content that can't be looked at */
 	struct page_sample sample;    /* of the pages that are written while the guest is moved */
 	uint8_t peeked[QEMU_PAGE];    /* the page that was looked at last */
-	struct page_ages *ages;	      /* of those: which is owed, and which to send first */
-	uint64_t *seen;		      /* half of the digest of an owed page, when last looked at */
-	uint64_t *told;		      /* a bit for each owed one not written since it came */
-	uint64_t told_count;
+
+	/* what the destination lacks, where there is a way to look */
+	uint64_t *owed; /* a bit for each page */
+	uint64_t *told; /* of these, for each that was not written since it came */
+	uint64_t owed_count, told_count;
+	struct page_ages *ages; /* which of those that are owed is the next */
+	uint64_t *seen;		/* how each page looked last; 0: it was not looked at */
+	struct walk watch_known, watch_all;
+	uint8_t run[SCHEDULER_PEEK_MOST * QEMU_PAGE]; /* pages that a walk looks at */
 	struct bucket watching;
-	struct watch watch_written, watch_sent;
-	bool watch_turn;
+
 	struct heat *heat;
 	struct page_pool *pool;
 
@@ -116,13 +118,22 @@ struct scheduler {
 	struct scheduler_stats stats;
 };
 
+/* Whether any version of the page went on. */
+static inline bool scheduler_was_sent(const struct scheduler *s, uint64_t page)
+{
+	return s->sent[page / 64] >> page % 64 & 1;
+}
+
 /* scheduler_peek.c: the page's block is the one that can be looked into. */
 bool scheduler_may_peek(const struct scheduler *s, uint64_t page);
+
+/* scheduler_peek.c: pages as they are now, at most PEEK_MOST. False: they can't be told. */
+bool scheduler_peek_pages(const struct scheduler *s, uint64_t page, size_t pages, uint8_t *content);
 
 /* scheduler_peek.c: what is to be done with a held page whose turn has come. */
 enum page_fate {
 	FATE_SEND,
-	FATE_WAIT, /* it was written again: it comes again (owed), or has its turn again (held) */
+	FATE_OWED, /* not now: it is written to */
 	FATE_THERE /* the destination has it */
 };
 
@@ -132,20 +143,41 @@ enum page_fate scheduler_look(struct scheduler *s, uint32_t slot, const uint8_t 
 /* scheduler_peek.c: the page went on like this; content NULL: filled. */
 void scheduler_note_sent(struct scheduler *s, uint64_t page, const uint8_t *content);
 
-/* scheduler_peek.c: the page as it is now, if it may be looked at. */
-bool scheduler_peek_page(const struct scheduler *s, uint64_t page, uint8_t content[QEMU_PAGE]);
+/* scheduler_peek.c: the destination has the page like this. */
+bool scheduler_has(const struct scheduler *s, uint64_t page, const uint8_t *content);
 
-int scheduler_start_watch(struct scheduler *s, uint64_t pages, struct error **err);
-void scheduler_leave_out(struct scheduler *s, uint64_t page, const uint8_t *content);
-bool scheduler_owe_page(struct scheduler *s, uint64_t page, const uint8_t *content);
-void scheduler_watch(struct scheduler *s);
+/* scheduler_owed.c: the destination lacks the page, or has it, or won't need it. */
+bool scheduler_owes(const struct scheduler *s, uint64_t page);
+void scheduler_owe(struct scheduler *s, uint64_t page);
+void scheduler_settle(struct scheduler *s, uint64_t page);
+
+/* scheduler_owed.c: the hypervisor takes the owed page for sent, or knows that it is dirty. */
+void scheduler_set_told(struct scheduler *s, uint64_t page, bool told);
+
+/*
+ * scheduler_owed.c: the page came again like this; it is there, or owed, and its content is not
+ * needed. False: it is, as the page can't be looked at, or the guest is paused.
+ */
+bool scheduler_take_for_owed(struct scheduler *s, uint64_t page, const uint8_t *content);
+
+/* scheduler_owed.c: 1: one that is owed went on, as it is now; 0: none should; -1 ENOMEM. */
 int scheduler_send_owed(struct scheduler *s, struct error **err);
 
-/* A page came (again): it is not owed any more. Returns whether it was. */
-bool scheduler_settle(struct scheduler *s, uint64_t page);
-
-/* Guest paused, all pages have come: what is owed even so is read and held. */
+/* scheduler_owed.c: guest paused, all pages have come: what is owed even so is read and held. */
 int scheduler_fetch_owed(struct scheduler *s, struct error **err);
+
+/* scheduler_watch.c: looks at some pages. */
+int scheduler_start_watch(struct scheduler *s, uint64_t pages, struct error **err);
+void scheduler_watch(struct scheduler *s);
+
+/*
+ * scheduler_watch.c: the page looks like this, since_ns after it was looked at last (0: not known).
+ * Returns whether it was written since; then it is owed, if any version of it was sent.
+ */
+bool scheduler_see(struct scheduler *s, uint64_t page, const uint8_t *content, int64_t since_ns);
+
+/* scheduler_watch.c: it looks like what went on. */
+void scheduler_see_sent(struct scheduler *s, uint64_t page, const uint8_t *content);
 
 /* scheduler_judge.c: where a page that comes again is queued. */
 unsigned scheduler_judge(struct scheduler *s, uint64_t page);

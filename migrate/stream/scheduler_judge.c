@@ -29,7 +29,6 @@
 #define PLAN_NS	     NS_PER_SEC	       /* between two plans, after the first rounds */
 #define TAIL	     (300u << 10)      /* bytes of devices, for machines as usual */
 #define MARGIN	     0.95	       /* of the target */
-#define IN_VAIN	     1.6	       /* writes expected: chance of 80 % of at least one */
 #define EARLY	     3.0
 #define SHARE_PAGES  64	  /* fewer tell nothing */
 #define STUCK_PAUSES 5	  /* targets of time without progress, before that is told */
@@ -94,7 +93,7 @@ static void find_top(struct scheduler *s, const uint64_t all[HEAT_CLASSES])
  */
 static bool in_vain(const struct scheduler *s, unsigned class)
 {
-	return heat_class_rate(class) * (double)s->options.downtime_ns / 1e9 > IN_VAIN;
+	return heat_class_rate(class) * (double)s->options.downtime_ns / 1e9 > SCHEDULER_IN_VAIN;
 }
 
 static void find_hot(struct scheduler *s)

@@ -109,8 +109,8 @@ static int take_turn(struct scheduler *s, uint32_t slot, struct error **err)
 	case FATE_THERE:
 		s->stats.pages_there++;
 		break;
-	case FATE_WAIT:
-		return 0;
+	case FATE_OWED:
+		break;
 	}
 	page_pool_drop(s->pool, slot);
 	return 0;

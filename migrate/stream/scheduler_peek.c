@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "migrate/stream/scheduler_internal.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -34,9 +32,30 @@ bool scheduler_may_peek(const struct scheduler *s, uint64_t page)
 	       page < s->first_page[s->peek_block + 1];
 }
 
-bool scheduler_peek_page(const struct scheduler *s, uint64_t page, uint8_t content[QEMU_PAGE])
+bool scheduler_peek_pages(const struct scheduler *s, uint64_t page, size_t pages, uint8_t *content)
 {
-	return s->options.peek(s->options.peek_arg, page - s->first_page[s->peek_block], content);
+	return s->options.peek(s->options.peek_arg, page - s->first_page[s->peek_block], pages,
+			       content);
+}
+
+bool scheduler_has(const struct scheduler *s, uint64_t page, const uint8_t *content)
+{
+	return page_digests_same(s->digests, page, content);
+}
+
+/*
+ * The first pass goes on without pages that are written to. Those are owed, and sent when that is
+ * worth most.
+ */
+static enum page_fate leave_out(struct scheduler *s, uint32_t slot)
+{
+	uint64_t page = page_pool_page(s->pool, slot);
+	bool told = memcmp(s->peeked, page_pool_content(s->pool, slot), QEMU_PAGE) == 0;
+
+	scheduler_owe(s, page);
+	scheduler_set_told(s, page, told);
+	s->stats.pages_stale++;
+	return FATE_OWED;
 }
 
 enum page_fate scheduler_look(struct scheduler *s, uint32_t slot, const uint8_t **content)
@@ -47,20 +66,13 @@ enum page_fate scheduler_look(struct scheduler *s, uint32_t slot, const uint8_t 
 	/* paused, or about to be: what comes last is what counts */
 	if (!s->digests)
 		return FATE_SEND;
-	if (s->stage == STAGE_ROUNDS && scheduler_peek_page(s, page, s->peeked)) {
-		bool written = memcmp(s->peeked, *content, QEMU_PAGE) != 0;
-
+	if (s->stage == STAGE_ROUNDS && scheduler_peek_pages(s, page, 1, s->peeked)) {
 		*content = s->peeked;
-		if (page_digests_same(s->digests, page, s->peeked))
-			return FATE_THERE;
-		if (written && s->rounds == 0) {
-			scheduler_leave_out(s, page, s->peeked);
-			page_pool_drop(s->pool, slot);
-			return FATE_WAIT;
-		}
-		return FATE_SEND;
+		scheduler_see(s, page, s->peeked, 0);
+		if (s->rounds == 0 && page_ages_known(s->ages, page))
+			return leave_out(s, slot);
 	}
-	return page_digests_same(s->digests, page, *content) ? FATE_THERE : FATE_SEND;
+	return scheduler_has(s, page, *content) ? FATE_THERE : FATE_SEND;
 }
 
 /*
@@ -75,7 +87,7 @@ static void look_at_sample(struct scheduler *s, int64_t now_ns)
 	for (unsigned i = 0; i < sample->size; i++) {
 		uint64_t page = sample->pages[i];
 
-		lacking += !scheduler_peek_page(s, page, s->peeked) ||
+		lacking += !scheduler_peek_pages(s, page, 1, s->peeked) ||
 			   !page_digests_same(s->digests, page, s->peeked);
 	}
 	sample->share = page_sample_share(lacking, sample->size);
@@ -130,8 +142,11 @@ void scheduler_note_sent(struct scheduler *s, uint64_t page, const uint8_t *cont
 {
 	if (!s->digests || !scheduler_may_peek(s, page))
 		return;
-	if (content)
+	scheduler_settle(s, page);
+	if (content) {
 		page_digests_note(s->digests, page, content);
-	else
+		scheduler_see_sent(s, page, content);
+	} else {
 		page_digests_forget(s->digests, page);
+	}
 }

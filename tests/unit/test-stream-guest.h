@@ -84,12 +84,13 @@ static inline void guest_write(struct guest *g, uint32_t page)
 		g->written[page] = 1;
 }
 
-static inline bool guest_peek(void *arg, uint64_t page, uint8_t content[4096])
+static inline bool guest_peek(void *arg, uint64_t page, size_t pages, uint8_t *content)
 {
 	struct guest *g = arg;
 
-	assert_true(page < g->pages - g->screen);
-	page_content((uint32_t)page, g->version[page], content);
+	assert_true(pages <= SCHEDULER_PEEK_MOST && page + pages <= g->pages - g->screen);
+	for (size_t i = 0; i < pages; i++)
+		page_content((uint32_t)(page + i), g->version[page + i], content + i * QEMU_PAGE);
 	return true;
 }
 

@@ -174,9 +174,9 @@ static uint64_t delivered(void *arg)
 	return ((struct hop *)arg)->delivered;
 }
 
-static bool look(void *arg, uint64_t page, uint8_t content[4096])
+static bool look(void *arg, uint64_t page, size_t pages, uint8_t *content)
 {
-	return hv_guest_memory_read(arg, page * QEMU_PAGE, content, QEMU_PAGE) == 0;
+	return hv_guest_memory_read(arg, page * QEMU_PAGE, content, pages * QEMU_PAGE) == 0;
 }
 
 static void find_memory(struct machine *m, struct hv_guest_memory *memory)
