@@ -5,11 +5,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define NONE	    UINT32_MAX
-#define OLD	    AGES_SLOTS /* the list of pages that are older than the ring */
-#define LISTS	    (AGES_SLOTS + 1)
-#define GUESS	    8.0 /* K: looks that a guess is worth */
-#define FORGET	    64	/* slots, after which what was seen counts half */
+#define NONE   UINT32_MAX
+#define OLD    AGES_SLOTS /* the list of pages that are older than the ring */
+#define LISTS  (AGES_SLOTS + 1)
+#define GUESS  8.0 /* K: looks that a guess is worth */
+#define FORGET 64  /* slots, after which what was seen counts half */
 
 struct aged {
 	uint32_t written; /* slot in which it was, from 1; 0: not known */
@@ -29,16 +29,24 @@ struct page_ages {
 	struct aged *page;
 	struct list list[LISTS];
 
-	/* by age in slots; OLD: that and above */
-	double written[LISTS], seen[LISTS];
+	/* by age in slots, from there to the next; OLD: that and above */
+	double written[LISTS]; /* pages that were, at that age */
+	double seen[LISTS];    /* slots that pages of that age were seen to last */
+	double more[LISTS + 1]; /* to be added to seen, from that age on */
 	double stays[LISTS];
 	unsigned best; /* list of the page to be sent; LISTS: to be looked for */
 };
 
 struct page_ages *page_ages_create(uint64_t pages, int64_t slot_ns, struct error **err)
 {
-	struct page_ages *a = calloc(1, sizeof(*a));
+	struct page_ages *a;
 
+	if (pages >= NONE) {
+		error_set(err, EFBIG, "%" PRIu64 " pages have too many ages: %u at the most", pages,
+			  NONE - 1);
+		return NULL;
+	}
+	a = calloc(1, sizeof(*a));
 	if (a)
 		a->page = calloc(pages, sizeof(*a->page));
 	if (!a || !a->page) {
@@ -121,10 +129,22 @@ static void make_old(struct page_ages *a, unsigned list)
 
 /* ---- The life table ---- */
 
+static void add_seen(struct page_ages *a)
+{
+	double more = 0;
+
+	for (unsigned i = 0; i < LISTS; i++) {
+		more += a->more[i];
+		a->more[i] = 0;
+		a->seen[i] += more;
+	}
+}
+
 static void expect(struct page_ages *a)
 {
 	const double goes_on = 1 - 1.0 / AGES_HORIZON;
 
+	add_seen(a);
 	for (unsigned i = LISTS; i-- > 0;) {
 		double h = (a->written[i] + GUESS / (i + 2)) / (a->seen[i] + GUESS);
 		double stay = (1 - (h < 1 ? h : 1)) * goes_on;
@@ -181,17 +201,30 @@ static void list_page(struct page_ages *a, uint32_t page)
 		a->best = list;
 }
 
-void page_ages_written(struct page_ages *a, uint64_t page)
+/* The page lived on, for that long until now. Returns the age that it had in the middle of it. */
+static unsigned note_life(struct page_ages *a, uint64_t page, int64_t since_ns)
+{
+	unsigned age = age_of(a, page);
+	int64_t slots = since_ns / a->slot_ns;
+	unsigned from;
+
+	if (age == OLD || slots == 0) {
+		a->seen[age] += (double)since_ns / (double)a->slot_ns;
+		return age;
+	}
+	from = slots < age ? age - (unsigned)slots : 0;
+	a->more[from]++;
+	a->more[age]--;
+	return from + (age - from) / 2;
+}
+
+void page_ages_written(struct page_ages *a, uint64_t page, int64_t since_ns)
 {
 	struct aged *p = &a->page[page];
 	bool listed = p->list != 0;
 
-	if (p->written) {
-		unsigned age = age_of(a, page);
-
-		a->written[age]++;
-		a->seen[age]++;
-	}
+	if (p->written)
+		a->written[note_life(a, page, since_ns)]++;
 	if (listed)
 		take_out(a, (uint32_t)page);
 	p->written = a->slot;
@@ -202,7 +235,7 @@ void page_ages_written(struct page_ages *a, uint64_t page)
 void page_ages_kept(struct page_ages *a, uint64_t page, int64_t since_ns)
 {
 	if (a->page[page].written)
-		a->seen[age_of(a, page)] += (double)since_ns / (double)a->slot_ns;
+		note_life(a, page, since_ns);
 }
 
 void page_ages_add(struct page_ages *a, uint64_t page)

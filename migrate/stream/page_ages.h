@@ -19,14 +19,14 @@
  *
  *     stays(a) = (1 - h(a)) (1 + stays(a + 1)),    h(a) = (written(a) + K p(a)) / (seen(a) + K)
  *
- * in slots, with p(a) = 1/(a + 2), what has stayed stays, where nothing was seen yet, which counts
- * as much as K looks, and with an end to it at AGES_HORIZON slots. With a set that is written in a
- * circle the page written last stays longest; with random writes all stay alike; of hot and cold
- * ones the oldest do. Nobody has to know which of these a guest is.
+ * in slots. p(a) = 1/(a + 2), "what has stayed stays", is the guess where nothing was seen yet, and
+ * worth K looks; stays() is cut at AGES_HORIZON slots, on average. Of a set that is written in a
+ * circle the page written last stays longest; of randomly written ones all stay alike; of hot and
+ * cold ones the oldest do. Nobody has to know which of these a guest is.
  *
- * Cost: O(1) a call, but for once a slot, when it goes over AGES_SLOTS ages. Memory: 16 bytes for
- * each page that was ever written, its neighbours in memory, and 12 KiB. Arithmetic only; not
- * thread-safe.
+ * Cost: O(1) a call, amortized; AGES_SLOTS steps once a slot, and when a list runs out. Memory: 16
+ * bytes a page, of those only that were written (others are untouched zeroes), and 12 KiB.
+ * Arithmetic only; not thread-safe.
  */
 struct page_ages;
 
@@ -34,16 +34,17 @@ struct page_ages;
 #define AGES_HORIZON 128
 #define AGES_NONE    UINT64_MAX
 
-/* Pages are numbered below `pages`, at most 2^32 - 2; slot_ns: above 0. */
+/* Pages are numbered below `pages`, at most 2^32 - 2 (EFBIG, ENOMEM); slot_ns: above 0. */
 struct page_ages *page_ages_create(uint64_t pages, int64_t slot_ns, struct error **err);
 void page_ages_destroy(struct page_ages *a); /* takes NULL */
 
 /* Time goes on: never back. Before any call that depends on ages. */
 void page_ages_advance(struct page_ages *a, int64_t now_ns);
 
-/* The page was looked at, `since_ns` after the look before: it has been written, or has not. */
-void page_ages_written(struct page_ages *a, uint64_t page);
+/* The page was looked at: it was written since the look before, since_ns ago (0: just now), or not. */
+void page_ages_written(struct page_ages *a, uint64_t page, int64_t since_ns);
 void page_ages_kept(struct page_ages *a, uint64_t page, int64_t since_ns);
+bool page_ages_known(const struct page_ages *a, uint64_t page); /* it was ever written */
 
 /* The destination lacks the page, or has it. */
 void page_ages_add(struct page_ages *a, uint64_t page);
@@ -53,8 +54,6 @@ uint64_t page_ages_count(const struct page_ages *a);
 
 /* Of those that are lacking the one to be sent; AGES_NONE: there is none. */
 uint64_t page_ages_best(struct page_ages *a);
-
-bool page_ages_known(const struct page_ages *a, uint64_t page); /* it was ever written */
 
 /* For how long the page is expected to stay as it is. */
 int64_t page_ages_stays_ns(const struct page_ages *a, uint64_t page);

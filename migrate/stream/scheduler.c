@@ -10,6 +10,7 @@
  * Theory of operation
  *
  *     hypervisor --feed--> reader --+-- pages --> pool: first | cold | hot, by class --+
+ *                                   |        `--> owed: a bit a page, by age ----------+
  *                                   +-- opaque ------------------------------------+   |
  *     link <--output-- out <-- writer <--------------------------------------------+<--+
  *
@@ -21,6 +22,9 @@
  * that a newer version can replace a page until the last moment: first pages that the destination
  * lacks, then cold ones, then hot ones that have gone cold; hot ones before their time only when
  * the pool is full, the coldest first.
+ *
+ * Where there is a way to look into the guest, a page that comes again is not held: it is owed
+ * (scheduler_owed.c), and read when it is sent.
  *
  * In LAST the guest is paused. All is read, however much it is: the hypervisor holds its own lock
  * until it has written it. The devices wait in `after` for the pages.

@@ -20,11 +20,12 @@
  *
  * With a way to look into the guest's memory, a page is looked at when its turn has come, and sent
  * as it is then: whatever was read after the hypervisor cleared its dirty bit is as good as what it
- * emitted. What the destination has already is not sent: a digest of what went on is kept. A page
- * that was written while it waited is left out in the first pass, and later if it is written in two
- * waits: the hypervisor has it down as dirty, so it comes again ("skip what is already dirty
- * again", as Xen's pre-copy did once). One that does not (a hypervisor that lost it) is read in the
- * pause: the promise holds. Pages of other blocks go on as they come.
+ * emitted. What the destination has already is not sent: a digest of what went on is kept. So pages
+ * that come again need not be held, and need not wait for the hypervisor to emit them: what the
+ * guest's memory shows to have changed is sent in an order of the scheduler's own, first what will
+ * stay as it is for longest. In the first pass pages that are written to are left out until the
+ * others are through. What has not been sent when the guest is paused is read then: the promise
+ * holds. Pages of other blocks go on as they come.
  *
  * Promised: whatever happens, the last version of every page that came in goes out before the
  * devices do; and until scheduler_finish, what is held and on its way, with the devices that
@@ -33,10 +34,11 @@
  * held: half of what is left, beyond the target. (Both within one read of SCHEDULER_READ bytes;
  * before the rate is known, SCHEDULER_COLD_MOST bytes are all that is held.)
  *
- * Cost: O(1) a page, two copies of its content (into the pool, into the output). Memory: three bits
- * and two bytes for each guest page, with a way to look 18 bytes and five bits; and what is held,
- * at most hold_most. A hundred times the guest is a hundred times these bytes; the pool follows the
- * link, not the guest.
+ * Cost: O(1) a page, two copies of its content (into the pool, into the output); with a way to look,
+ * a sixth of a core at the most to go over the guest's memory. Memory: three bits and two bytes for
+ * each guest page; with a way to look five bits and 26 bytes, and 16 for each that is written; and
+ * what is held, at most hold_most. A hundred times the guest is a hundred times these bytes, and it
+ * is gone over in a hundred times the time; the pool follows the link, not the guest.
  */
 struct scheduler;
 
@@ -65,7 +67,7 @@ struct scheduler_options {
 	uint64_t hold_most;  /* bytes of pages, at least SCHEDULER_COLD_MOST */
 	int64_t downtime_ns; /* the target */
 
-	/* For the expected rule; NULL: it has to do without. */
+	/* For the expected rule; NULL: it has to do without. The guest paused, it is still of use. */
 	scheduler_peek *peek;
 	void *peek_arg;
 	uint64_t peek_bytes; /* the memory block that it reads is the first one of this size */

@@ -19,8 +19,8 @@
  * since the last look at the log; it does not know that it went on, as it was, after that. In a
  * pass of length t a page that is written once has half a chance that this was before its turn.
  *
- * A page that is written while it waits is hot, or was written by chance. In the first pass it is
- * left out in any case: the end is far, and it will be written again. Later it waits a second time.
+ * In the first pass pages wait a while, to see whether they are written; those that are, are left
+ * out: the end is far.
  */
 #define SHARE_PAGES	  64		   /* fewer tell nothing */
 #define EARLY_FIRST_SHARE 0.25		   /* of the first rounds, as long as nobody knows */

@@ -24,11 +24,11 @@ void page_sample_clear(struct page_sample *sample)
 
 bool page_sample_add(struct page_sample *sample, uint64_t page)
 {
-	uint64_t bit = 1ull << page % 64, place;
+	uint64_t place;
 
-	if (sample->in[page / 64] & bit)
+	if (page_sample_has(sample, page))
 		return false;
-	sample->in[page / 64] |= bit;
+	sample->in[page / 64] |= 1ull << page % 64;
 	place = sample->known++;
 	if (place < SAMPLE_PAGES)
 		sample->size++;

@@ -34,6 +34,11 @@ void page_sample_clear(struct page_sample *sample);
 /* Returns whether the page is new to the set. */
 bool page_sample_add(struct page_sample *sample, uint64_t page);
 
+static inline bool page_sample_has(const struct page_sample *sample, uint64_t page)
+{
+	return sample->in[page / 64] >> page % 64 & 1;
+}
+
 /* hits of n, as a share, and a standard error more. n 0: 1. */
 double page_sample_share(unsigned hits, unsigned n);
 

@@ -70,7 +70,7 @@ bool scheduler_see(struct scheduler *s, uint64_t page, const uint8_t *content, i
 		page_ages_kept(s->ages, page, since_ns);
 		return false;
 	}
-	page_ages_written(s->ages, page);
+	page_ages_written(s->ages, page, since_ns);
 	scheduler_set_told(s, page, false);
 	if (scheduler_was_sent(s, page))
 		scheduler_owe(s, page);
@@ -109,8 +109,12 @@ static void walk_some(struct scheduler *s, struct walk *walk, const uint64_t *on
 	walk->at = page + n;
 	if (n == 0 || !scheduler_peek_pages(s, page, n, s->run))
 		return;
-	for (size_t i = 0; i < n; i++)
-		scheduler_see(s, page + i, s->run + i * QEMU_PAGE, walk->period_ns);
+	for (size_t i = 0; i < n; i++) {
+		/* of the pages that the other walk goes over, it knows when they were looked at */
+		bool own = only || !page_sample_has(&s->sample, page + i);
+
+		scheduler_see(s, page + i, s->run + i * QEMU_PAGE, own ? walk->period_ns : 0);
+	}
 }
 
 void scheduler_watch(struct scheduler *s)
