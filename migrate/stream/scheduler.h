@@ -34,11 +34,11 @@
  * held: half of what is left, beyond the target. (Both within one read of SCHEDULER_READ bytes;
  * before the rate is known, SCHEDULER_COLD_MOST bytes are all that is held.)
  *
- * Cost: O(1) a page, two copies of its content (into the pool, into the output); with a way to look,
- * a sixth of a core at the most to go over the guest's memory. Memory: three bits and two bytes for
- * each guest page; with a way to look five bits and 26 bytes, and 16 for each that is written; and
- * what is held, at most hold_most. A hundred times the guest is a hundred times these bytes, and it
- * is gone over in a hundred times the time; the pool follows the link, not the guest.
+ * Cost: O(1) a page, two copies of its content (into the pool, into the output); with a way to
+ * look, a sixth of a core at the most to go over the guest's memory. Memory: three bits and two
+ * bytes for each guest page; with a way to look five bits and 26 bytes, and 16 for each that is
+ * written; and what is held, at most hold_most. A hundred times the guest is a hundred times these
+ * bytes, and it is gone over in a hundred times the time; the pool follows the link, not the guest.
  */
 struct scheduler;
 
@@ -67,7 +67,8 @@ struct scheduler_options {
 	uint64_t hold_most;  /* bytes of pages, at least SCHEDULER_COLD_MOST */
 	int64_t downtime_ns; /* the target */
 
-	/* For the expected rule; NULL: it has to do without. The guest paused, it is still of use. */
+	/* For the expected rule; NULL: it has to do without. The guest paused, it is still of use.
+	 */
 	scheduler_peek *peek;
 	void *peek_arg;
 	uint64_t peek_bytes; /* the memory block that it reads is the first one of this size */
@@ -140,7 +141,7 @@ struct scheduler_stats {
 			      less; at first true */
 	uint64_t foreseen; /* bytes that will be left then, or at the least; 0: not known yet */
 	uint64_t hot;	   /* bytes of pages that came again in the last round */
-	uint64_t held;	   /* bytes of pages that are held now */
+	uint64_t held;	   /* bytes of pages that are held now, or as good as held */
 	uint64_t held_peak;
 	uint64_t pages_in;	   /* pages with content that came from the hypervisor */
 	uint64_t pages_out;	   /* of these, sent on */
@@ -149,10 +150,10 @@ struct scheduler_stats {
 	uint64_t pages_cooled;	   /* hot ones that were sent since they had gone cold */
 	uint64_t pages_filled;	   /* pages without content */
 	uint64_t pages_there; /* of pages_in, dropped since the destination had them as they were */
-	uint64_t pages_stale; /* of pages_in, dropped since the guest had written to them again */
-	uint64_t pages_chosen; /* of pages_out, read from the guest's memory in an own order */
-	uint64_t pages_fetched; /* stale ones of which no newer version came: read in the pause */
-	uint64_t owed;		/* bytes of pages that were stale and have not come again yet */
+	uint64_t pages_stale; /* of pages_in, left out of the first pass: they are written to */
+	uint64_t pages_chosen;	/* of pages_out, read in the scheduler's own order */
+	uint64_t pages_fetched; /* read in the pause: they were lacking, and had not come again */
+	uint64_t owed;		/* bytes of pages that the destination lacks, as far as is known */
 };
 void scheduler_stats(struct scheduler *s, int64_t now_ns, struct scheduler_stats *stats);
 

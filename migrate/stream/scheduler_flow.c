@@ -8,6 +8,7 @@
 #define OUT_MOST	(4u << 20)	  /* above that, nothing is read at all */
 #define LINGER_NS	(500 * NS_PER_MS) /* a page waits to be looked at before it is sent */
 #define COLD_NS		NS_PER_SEC
+#define KNOWN_ROUNDS	3 /* after which it is known which pages are written to */
 #define READ_PER_RATE	8 /* what is read, at most, to what the link carries */
 #define READ_RATE_LEAST (1u << 20)
 
@@ -50,7 +51,8 @@ static bool pool_is_full(const struct scheduler *s)
 
 	if (held + SCHEDULER_READ > s->options.hold_most)
 		return true;
-	if (s->rounds == 0) /* what comes for the first time is no more than waits for the link anyway */
+	/* what comes for the first time is no more than waits for the link anyway */
+	if (s->rounds == 0)
 		backlog = s->told_count * QEMU_PAGE;
 	return target && backlog + SCHEDULER_READ > target + guard(s);
 }
@@ -85,7 +87,7 @@ static uint64_t waiting(const struct scheduler *s)
 static bool has_lingered(const struct scheduler *s, uint32_t slot)
 {
 	return s->peek_block == s->blocks || s->finishing || s->link.rate == 0 ||
-	       s->rounds >= SCHEDULER_KNOWN_ROUNDS ||
+	       s->rounds >= KNOWN_ROUNDS ||
 	       s->now_ns - page_pool_put_ns(s->pool, slot) >= linger_ns(s) ||
 	       waiting(s) + SCHEDULER_READ > linger_most(s);
 }

@@ -29,14 +29,14 @@ struct round {
 	uint64_t blind;	 /* of these, that can't be looked at */
 };
 
-#define STUCK_ROUNDS	       4
-#define SCHEDULER_KNOWN_ROUNDS 3   /* after which heat tells hot pages from others */
-#define SCHEDULER_IN_VAIN      1.6 /* writes expected: chance of 80 % of at least one */
+#define STUCK_ROUNDS	  4
+#define SCHEDULER_IN_VAIN 1.6 /* writes expected: chance of 80 % of at least one */
 
 /* Over the guest's memory, again and again. */
 struct walk {
-	uint64_t at;			       /* the next page */
-	int64_t began_ns, period_ns, least_ns; /* the last turn took so long, and the least allowed */
+	uint64_t at; /* the next page */
+	int64_t began_ns, period_ns,
+		least_ns; /* the last turn took so long, and the least allowed */
 };
 
 enum scheduler_stage {
@@ -59,7 +59,7 @@ struct scheduler {
 	/* guest memory: pages are numbered through all blocks */
 	size_t blocks;
 	uint64_t first_page[QEMU_BLOCKS_MOST + 1];
-	uint64_t *sent; /* a bit for each page that ever went on */
+	uint64_t *sent;		      /* a bit for each page that ever went on */
 	size_t peek_block;	      /* blocks: none */
 	struct page_digests *digests; /* of what went on; NULL: no way to look */
 	uint64_t blind;		      /* pages with content that can't be looked at */

@@ -115,7 +115,8 @@ int scheduler_send_owed(struct scheduler *s, struct error **err)
 	return 0;
 }
 
-/* Pages one behind the other that are owed, from this one on: how many, as far as they are read at once. */
+/* Pages one behind the other that are owed, from this one on: how many, as far as they are read at
+ * once. */
 static size_t owed_run(const struct scheduler *s, uint64_t page)
 {
 	uint64_t end = s->first_page[s->peek_block + 1];

@@ -104,7 +104,8 @@ static void walk_some(struct scheduler *s, struct walk *walk, const uint64_t *on
 		walk->at = s->first_page[s->peek_block];
 	}
 	page = next_page(only, walk->at, end);
-	while (page + n < end && n < SCHEDULER_PEEK_MOST && next_page(only, page + n, end) == page + n)
+	while (page + n < end && n < SCHEDULER_PEEK_MOST &&
+	       next_page(only, page + n, end) == page + n)
 		n++;
 	walk->at = page + n;
 	if (n == 0 || !scheduler_peek_pages(s, page, n, s->run))

@@ -36,7 +36,8 @@ struct guest {
 	uint32_t *version;	 /* of each page; 0: zeroes */
 	uint8_t *written, *todo; /* since the last look; to be emitted */
 	uint32_t todo_count, at, syncs;
-	int32_t loses; /* a page that the log forgets; -1: none */
+	int32_t loses;			       /* a page that the log forgets; -1: none */
+	int64_t hides_from_ns, hides_until_ns; /* its memory can't be read */
 	bool paused, completed, last_begun;
 	int64_t limit_ns; /* the downtime that the hypervisor may cause */
 
@@ -89,6 +90,8 @@ static inline bool guest_peek(void *arg, uint64_t page, size_t pages, uint8_t *c
 	struct guest *g = arg;
 
 	assert_true(pages <= SCHEDULER_PEEK_MOST && page + pages <= g->pages - g->screen);
+	if (g->now_ns >= g->hides_from_ns && g->now_ns < g->hides_until_ns)
+		return false;
 	for (size_t i = 0; i < pages; i++)
 		page_content((uint32_t)(page + i), g->version[page + i], content + i * QEMU_PAGE);
 	return true;

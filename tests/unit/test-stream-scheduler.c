@@ -291,7 +291,7 @@ static void test_stuck_is_paused_at_the_least(void **unused)
 	}
 }
 
-/* The hypervisor's log loses a page that was left out as stale: it is read in the pause. */
+/* The hypervisor's log loses a page that was left out: it is seen, or read in the pause. */
 static void test_lost_page_is_fetched(void **unused)
 {
 	struct load load = sets;
@@ -328,6 +328,70 @@ static void test_lost_page_is_fetched(void **unused)
 		guest_end(&g);
 	}
 	assert_true(fetched > 0);
+}
+
+/* For a while the guest's memory can't be read: what comes then is held. */
+static void test_memory_hides(void **unused)
+{
+	(void)unused;
+	for (int64_t from = 1; from <= 8; from++) {
+		struct scheduler_options o;
+		struct scheduler_stats stats;
+		struct guest g;
+
+		guest_start(&g, 28 * MIB, RATE, (uint64_t)from);
+		g.hides_from_ns = from * NS_PER_SEC;
+		g.hides_until_ns = (from + 2) * NS_PER_SEC;
+		o = options(HOT_EXPECTED, NS_PER_SEC, &g);
+		assert_true(run(&g, &sets, &o, 120 * NS_PER_SEC, &stats));
+		guest_end(&g);
+	}
+}
+
+/* The guest is paused, and what is lacking can't be read: that is an error, and no guest. */
+static void test_memory_is_gone(void **unused)
+{
+	struct writer writer = {0};
+	struct error *err = NULL;
+	struct scheduler_options o;
+	struct scheduler *s;
+	struct guest g;
+	int64_t wait;
+
+	(void)unused;
+	guest_start(&g, 28 * MIB, RATE, 2);
+	o = options(HOT_EXPECTED, NS_PER_SEC, &g);
+	s = scheduler_create(&o, NULL);
+	assert_non_null(s);
+	for (uint32_t p = 0; p < sets.used; p++)
+		g.version[p] = 1;
+	while (g.now_ns < 5 * NS_PER_SEC) {
+		write_some(&g, &sets, &writer);
+		step(&g, s);
+	}
+	hypervisor_ends(&g);
+	g.hides_from_ns = g.now_ns;
+	g.hides_until_ns = INT64_MAX;
+	scheduler_finish(s);
+	while (!err) {
+		size_t n = g.out_size - g.out_done, room = scheduler_room(s, g.now_ns, &wait);
+		const uint8_t *bytes;
+
+		assert_true(n > 0);
+		if (n > room)
+			n = room;
+		if (scheduler_feed(s, g.out + g.out_done, n, g.now_ns, &err) == 0) {
+			g.out_done += n;
+			assert_done(scheduler_output(s, g.now_ns, &bytes, &n, &err), err);
+			scheduler_sent(s, n);
+		}
+	}
+	assert_int_equal(err->code, EIO);
+	assert_non_null(strstr(error_text(err), "can't be read"));
+	assert_false(scheduler_drained(s));
+	error_free(err);
+	scheduler_destroy(s);
+	guest_end(&g);
 }
 
 /* No more is held than was allowed, even where the guest writes all of a memory much larger. */
@@ -419,6 +483,8 @@ int main(void)
 		cmocka_unit_test(test_stuck_is_told),
 		cmocka_unit_test(test_stuck_is_paused_at_the_least),
 		cmocka_unit_test(test_lost_page_is_fetched),
+		cmocka_unit_test(test_memory_hides),
+		cmocka_unit_test(test_memory_is_gone),
 		cmocka_unit_test(test_held_memory_is_bounded),
 		cmocka_unit_test(test_forced),
 		cmocka_unit_test(test_cut_streams),
