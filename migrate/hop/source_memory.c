@@ -248,16 +248,16 @@ void source_report_memory(struct source *s)
 	if (!s->memory.stream)
 		return;
 	memory_stream_stats(s->memory.stream, &stats);
-	report = json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			   "rule", hot_rule_name(s->job->pages.rule), "rounds", (int)p->rounds,
-			   "pages_in", (json_int_t)p->pages_in, "pages_out",
-			   (json_int_t)p->pages_out, "chosen", (json_int_t)p->pages_chosen,
-			   "superseded", (json_int_t)p->pages_superseded,
-			   "forced", (json_int_t)p->pages_forced, "cooled",
-			   (json_int_t)p->pages_cooled, "filled", (json_int_t)p->pages_filled,
-			   "stale", (json_int_t)p->pages_stale, "there", (json_int_t)p->pages_there,
-			   "fetched", (json_int_t)p->pages_fetched, "held_peak_bytes",
-			   (json_int_t)p->held_peak, "rate", (json_int_t)stats.link.rate * 8);
+	report = json_pack(
+		"{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"rule", hot_rule_name(s->job->pages.rule), "rounds", (int)p->rounds, "pages_in",
+		(json_int_t)p->pages_in, "pages_out", (json_int_t)p->pages_out, "chosen",
+		(json_int_t)p->pages_chosen, "superseded", (json_int_t)p->pages_superseded,
+		"forced", (json_int_t)p->pages_forced, "cooled", (json_int_t)p->pages_cooled,
+		"filled", (json_int_t)p->pages_filled, "stale", (json_int_t)p->pages_stale, "there",
+		(json_int_t)p->pages_there, "owed", (json_int_t)p->pages_owed, "fetched",
+		(json_int_t)p->pages_fetched, "held_peak_bytes", (json_int_t)p->held_peak, "rate",
+		(json_int_t)stats.link.rate * 8);
 	if (s->switch_ordered) {
 		json_object_set_new(report, "left_bytes", json_integer((json_int_t)s->switch_need));
 		json_object_set_new(report, "target_bytes",

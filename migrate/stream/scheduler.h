@@ -151,6 +151,7 @@ struct scheduler_stats {
 	uint64_t pages_filled;	   /* pages without content */
 	uint64_t pages_there; /* of pages_in, dropped since the destination had them as they were */
 	uint64_t pages_stale; /* of pages_in, left out of the first pass: they are written to */
+	uint64_t pages_owed;  /* of pages_in, dropped: they are read when they are sent */
 	uint64_t pages_chosen;	/* of pages_out, read in the scheduler's own order */
 	uint64_t pages_fetched; /* read in the pause: they were lacking, and had not come again */
 	uint64_t owed;		/* bytes of pages that the destination lacks, as far as is known */

@@ -69,6 +69,7 @@ bool scheduler_take_for_owed(struct scheduler *s, uint64_t page, const uint8_t *
 		s->stats.pages_there++;
 		return true;
 	}
+	s->stats.pages_owed++;
 	scheduler_owe(s, page);
 	scheduler_set_told(s, page, memcmp(content, s->peeked, QEMU_PAGE) == 0);
 	return true;
