@@ -32,12 +32,19 @@ HOTSKIP_SIM := $(call objects,$(shell find hotskip/sim -name '*.c' 2>/dev/null |
 HOTSKIP_CMD := $(call objects,$(shell find hotskip/cmd -name '*.c' 2>/dev/null | sort))
 NETSWITCH := $(call objects,$(filter-out netswitch/guest/%,$(call sources,netswitch)))
 GUEST     := $(call objects,$(shell find netswitch/guest -name '*.c' 2>/dev/null | sort))
-MIGRATE   := $(call objects,$(call sources,migrate))
+MIGRATE   := $(call objects,$(filter-out migrate/xen/%,$(call sources,migrate)))
 FRONT     := $(call objects,$(shell find migrate/cmd -name '*.c' 2>/dev/null | sort))
 KIT       := $(patsubst tests/kit/%.c,$(B)/kit/%,$(filter-out %/clock-step.c,$(wildcard tests/kit/*.c))) $(B)/kit/clock-step.so
 UNITS     := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
 
 PROGRAMS  := $(B)/edgehop $(B)/edgehop-guest $(B)/edgehop-hotskip
+
+# Only edgehop-xen is linked with Xen's libraries, whose sonames change with each Xen; a machine without them builds the rest.
+XEN_PKGS  := xenlight xencontrol xenstore
+ifeq ($(shell pkg-config --exists $(XEN_PKGS) && echo yes),yes)
+PROGRAMS  += $(B)/edgehop-xen
+XEN       := $(call objects,$(shell find migrate/xen -name '*.c' | sort))
+endif
 
 .PHONY: all tools setup demo check check-units check-long bench lint format install uninstall clean
 all: $(PROGRAMS) $(KIT)
@@ -69,6 +76,11 @@ $(B)/edgehop: $(FRONT) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libhotskip.a $
 # The agent asks as little as possible of a guest.
 $(B)/edgehop-guest: $(GUEST) $(B)/libnetswitch.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmnl -ljansson
+
+# Xen's headers want GNU's C.
+$(XEN): CFLAGS += -std=gnu11
+$(B)/edgehop-xen: $(XEN) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libcommon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(XEN_PKGS)) -lxentoollog -ljansson -lfyaml
 
 $(B)/edgehop-hotskip: $(HOTSKIP_CMD) $(HOTSKIP_SIM) $(B)/libhotskip.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson -lm
@@ -179,6 +191,7 @@ format:
 # FILE:MODE:PLACE: what install puts under PREFIX, and uninstall takes away.
 INSTALLED = $(B)/edgehop:755:sbin/edgehop $(B)/edgehop-guest:755:sbin/edgehop-guest \
 	$(B)/edgehop-hotskip:755:sbin/edgehop-hotskip \
+	$(if $(XEN),$(B)/edgehop-xen:755:sbin/edgehop-xen) \
 	$(foreach n,5 7 8,$(foreach m,$(wildcard docs/man/*.$(n)),$(m):644:share/man/man$(n)/$(notdir $(m)))) \
 	scripts/completion/edgehop:644:share/bash-completion/completions/edgehop \
 	$(foreach f,$(wildcard docs/examples/*),$(f):644:share/doc/edgehop/examples/$(notdir $(f))) \

@@ -20,12 +20,12 @@ static const char help[] =
 
 /* Where each disk's image is taken from. */
 struct images {
-	char *path[VM_DISKS_MOST]; /* by the disk's index */
+	char *path[VM_DISKS_MOST + VM_BOOT_FILES]; /* by the disk's index; boot files after them */
 };
 
 static void images_cleanup(struct images *images)
 {
-	for (size_t i = 0; i < VM_DISKS_MOST; i++)
+	for (size_t i = 0; i < VM_DISKS_MOST + VM_BOOT_FILES; i++)
 		free(images->path[i]);
 }
 
@@ -45,25 +45,33 @@ static int take_disk_option(const struct vm_def *def, const char *option, struct
 	disk = vm_def_disk(def, name, err);
 	if (!disk)
 		return error_wrap(err, "--disk");
+	if (*disk->device)
+		return error_set(err, EINVAL, "--disk: disk %s is device %s, which is not copied",
+				 disk->name, disk->device);
 	i = (size_t)(disk - def->disks);
 	free(images->path[i]);
 	images->path[i] = strdup(equals + 1);
 	return images->path[i] ? 0 : error_set(err, ENOMEM, "out of memory");
 }
 
-/* Disks that no option names are beside the definition. */
+/* Disks that no option names are beside the definition, as kernel and initrd are. */
 static int take_rest(const struct vm_def *def, const char *file, struct images *images,
 		     struct error **err)
 {
 	auto_free char *copy = strdup(file);
+	const char *boot[VM_BOOT_FILES];
+	size_t boot_count = vm_def_boot_files(def, boot);
 	const char *folder;
 
 	if (!copy)
 		return error_set(err, ENOMEM, "out of memory");
 	folder = dirname(copy);
 	for (size_t i = 0; i < def->disk_count; i++)
-		if (!images->path[i] &&
+		if (*def->disks[i].file && !images->path[i] &&
 		    asprintf(&images->path[i], "%s/%s", folder, def->disks[i].file) < 0)
+			return error_set(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < boot_count; i++)
+		if (asprintf(&images->path[def->disk_count + i], "%s/%s", folder, boot[i]) < 0)
 			return error_set(err, ENOMEM, "out of memory");
 	return 0;
 }

@@ -20,6 +20,30 @@ void vm_def_free(struct vm_def *def)
 	free(def);
 }
 
+bool vm_def_is_xen(const struct vm_def *def)
+{
+	return strcmp(def->hypervisor, VM_XEN) == 0;
+}
+
+size_t vm_def_boot_files(const struct vm_def *def, const char *names[VM_BOOT_FILES])
+{
+	size_t n = 0;
+
+	if (*def->boot.kernel)
+		names[n++] = def->boot.kernel;
+	if (*def->boot.initrd)
+		names[n++] = def->boot.initrd;
+	return n;
+}
+
+bool vm_def_disks_shared(const struct vm_def *def)
+{
+	for (size_t i = 0; i < def->disk_count; i++)
+		if (!*def->disks[i].device)
+			return false;
+	return true;
+}
+
 const struct vm_site *vm_def_site(const struct vm_def *def, const char *site, struct error **err)
 {
 	char names[256] = "";
@@ -118,12 +142,33 @@ static void dump_site(const struct vm_site *site, FILE *out)
 	}
 }
 
+static void dump_boot(const struct vm_boot *boot, FILE *out)
+{
+	if (!*boot->kernel)
+		return;
+	fprintf(out, "boot:\n  kernel: %s\n", boot->kernel);
+	if (*boot->initrd)
+		fprintf(out, "  initrd: %s\n", boot->initrd);
+	if (*boot->cmdline)
+		fprintf(out, "  cmdline: \"%s\"\n", boot->cmdline);
+}
+
+static void dump_disk(const struct vm_disk *disk, FILE *out)
+{
+	if (*disk->device)
+		fprintf(out, "  - name: %s\n    device: %s\n", disk->name, disk->device);
+	else
+		fprintf(out, "  - name: %s\n    file: %s\n", disk->name, disk->file);
+	fprintf(out, "    format: raw\n");
+}
+
 void vm_def_dump(const struct vm_def *def, FILE *out)
 {
 	char buf[UNITS_TEXT], mac[MAC_TEXT];
 
 	fprintf(out, "name: %s\nuuid: %s\nhypervisor: %s\n", def->name, def->uuid, def->hypervisor);
-	fprintf(out, "accel: %s\n", def->accel == VM_ACCEL_KVM ? "kvm" : "tcg");
+	if (!vm_def_is_xen(def))
+		fprintf(out, "accel: %s\n", def->accel == VM_ACCEL_KVM ? "kvm" : "tcg");
 	fprintf(out, "machine: %s\ncpu: %s\n", def->machine, def->cpu);
 	fprintf(out, "memory: %s\n", units_bytes_exact(def->memory, buf));
 	if (def->hugepages)
@@ -131,10 +176,10 @@ void vm_def_dump(const struct vm_def *def, FILE *out)
 	fprintf(out, "vcpus: %u\n", def->vcpus);
 	fprintf(out, "autostart: %s\n", def->autostart ? "true" : "false");
 	fprintf(out, "agent: %s\n", def->agent ? "true" : "false");
+	dump_boot(&def->boot, out);
 	fprintf(out, "disks:\n");
 	for (size_t i = 0; i < def->disk_count; i++)
-		fprintf(out, "  - name: %s\n    file: %s\n    format: raw\n", def->disks[i].name,
-			def->disks[i].file);
+		dump_disk(&def->disks[i], out);
 	fprintf(out, "nics:\n");
 	for (size_t i = 0; i < def->nic_count; i++)
 		fprintf(out, "  - name: %s\n    mac: \"%s\"\n    network: %s\n", def->nics[i].name,

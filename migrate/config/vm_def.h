@@ -27,9 +27,28 @@ enum vm_accel {
 	VM_ACCEL_TCG
 };
 
+/*
+ * A file in the VM's folder, which travels with the VM; or (Xen) a block device that the operator
+ * of each host has put into VM_DEVICES by that name: shared storage, or replicated. So a definition
+ * reaches no device that the host's operator has not given to VMs.
+ */
+#define VM_DEVICES "/dev/edgehop"
+
 struct vm_disk {
 	char name[NAME_SIZE];
-	char file[FILE_NAME_SIZE]; /* in the VM's folder */
+	char file[FILE_NAME_SIZE];   /* "": it is a device */
+	char device[FILE_NAME_SIZE]; /* "": it is a file */
+};
+
+/* `boot`, of Xen only: files in the VM's folder. Without a kernel the VM boots from its disk. */
+#define VM_CMDLINE_SIZE	  1024
+#define VM_BOOT_FILES	  2
+#define VM_BOOT_FILE_MOST (256ULL << 20) /* bytes */
+
+struct vm_boot {
+	char kernel[FILE_NAME_SIZE];
+	char initrd[FILE_NAME_SIZE];
+	char cmdline[VM_CMDLINE_SIZE]; /* printable ASCII without quotes and backslashes */
 };
 
 /*
@@ -68,6 +87,7 @@ struct vm_def {
 	uint64_t memory;    /* bytes, a multiple of 1 MiB */
 	uint64_t hugepages; /* bytes of a page, 2 MiB or 1 GiB (`hugepages: 2M`); 0: usual pages */
 	unsigned vcpus;
+	struct vm_boot boot;
 	bool autostart;
 	bool agent; /* default true; false: nobody in the VM takes orders, hops are tunnel only */
 	struct vm_disk *disks;
@@ -84,6 +104,16 @@ struct vm_def {
 struct vm_def *vm_def_load(const char *path, struct error **err);
 struct vm_def *vm_def_parse(const char *name, const char *text, size_t size, struct error **err);
 void vm_def_free(struct vm_def *def); /* takes NULL */
+
+/* Xen takes other keys than QEMU: `boot`, disks' `device`; no `accel`, and `cpu` at will. */
+#define VM_XEN "xen"
+bool vm_def_is_xen(const struct vm_def *def);
+
+/* The files that `boot` names: how many, of VM_BOOT_FILES; names are borrowed. */
+size_t vm_def_boot_files(const struct vm_def *def, const char *names[VM_BOOT_FILES]);
+
+/* Whether every disk is a device that other hosts have, too: then a hop copies none. */
+bool vm_def_disks_shared(const struct vm_def *def);
 
 /* By name; borrowed. site, disk: the error says what there is. nic: index, or -1 with *err. */
 const struct vm_site *vm_def_site(const struct vm_def *def, const char *site, struct error **err);

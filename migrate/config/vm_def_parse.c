@@ -21,6 +21,10 @@
 #define VCPUS_EXPECTED	   "a number from 1 to 512"
 #define MAP_OF_SITES	   "a map from site to its addresses"
 #define FORMAT_EXPECTED	   "raw"
+#define CMDLINE_EXPECTED   "at most 1023 printable ASCII characters without quotes and backslashes"
+#define DEVICE_EXPECTED	   "the plain name of a device in " VM_DEVICES
+#define XEN_MACHINES	   "pvh or hvm"
+#define XEN_CPU		   "host"
 #define ACCEL_EXPECTED	   "kvm or tcg"
 #define HUGEPAGES_EXPECTED "2M or 1G"
 #define DHCP_EXPECTED	   "4"
@@ -83,6 +87,59 @@ static bool value_format(const char *text, void *into)
 	return strcmp(text, "raw") == 0;
 }
 
+/* What a kernel is told: one line, and nothing that ends a quoted string where it is written. */
+static bool value_cmdline(const char *text, void *into)
+{
+	size_t n = strlen(text);
+
+	if (n >= VM_CMDLINE_SIZE)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (text[i] < ' ' || text[i] > '~' || strchr("\"'\\", text[i]))
+			return false;
+	memcpy(into, text, n + 1);
+	return true;
+}
+
+static bool value_xen_machine(const char *text, void *into)
+{
+	if (strcmp(text, "pvh") != 0 && strcmp(text, "hvm") != 0)
+		return false;
+	memcpy(into, text, strlen(text) + 1);
+	return true;
+}
+
+/* The domain gets what Xen gives a new domain on that host. */
+static bool value_xen_cpu(const char *text, void *into)
+{
+	(void)into;
+	return strcmp(text, XEN_CPU) == 0;
+}
+
+static int read_boot(const struct yaml_node *node, void *into, struct error **err)
+{
+	static const struct yaml_field fields[] = {
+		YAML_VALUE(struct vm_boot, kernel, "kernel", value_file_name, FILE_NAME_EXPECTED),
+		YAML_OPTIONAL(struct vm_boot, initrd, "initrd", value_file_name,
+			      FILE_NAME_EXPECTED),
+		YAML_OPTIONAL(struct vm_boot, cmdline, "cmdline", value_cmdline, CMDLINE_EXPECTED),
+	};
+
+	return yaml_read_map(node, fields, ARRAY_SIZE(fields), into, err);
+}
+
+/* Exactly one of file and device; check_disks knows which hypervisor takes the latter. */
+static int read_device(const struct yaml_node *node, struct vm_disk *disk, struct error **err)
+{
+	static const struct yaml_field fields[] = {
+		YAML_VALUE(struct vm_disk, name, "name", value_name, NAME_EXPECTED),
+		YAML_VALUE(struct vm_disk, device, "device", value_file_name, DEVICE_EXPECTED),
+		YAML_OPTIONAL(struct vm_disk, name, "format", value_format, FORMAT_EXPECTED),
+	};
+
+	return yaml_read_map(node, fields, ARRAY_SIZE(fields), disk, err);
+}
+
 static int read_disk(const struct yaml_node *node, void *item, struct error **err)
 {
 	static const struct yaml_field fields[] = {
@@ -91,6 +148,8 @@ static int read_disk(const struct yaml_node *node, void *item, struct error **er
 		YAML_OPTIONAL(struct vm_disk, name, "format", value_format, FORMAT_EXPECTED),
 	};
 
+	if (yaml_kind(node) == YAML_MAP && yaml_get(node, "device"))
+		return read_device(node, item, err);
 	return yaml_read_map(node, fields, ARRAY_SIZE(fields), item, err);
 }
 
@@ -188,6 +247,36 @@ static int read_site(const struct yaml_node *node, void *item, struct error **er
 	return -1;
 }
 
+/* What Xen's definitions have otherwise: a table's row in place of QEMU's. */
+static const struct yaml_field xen_fields[] = {
+	YAML_OPTIONAL(struct vm_def, cpu, "cpu", value_xen_cpu, XEN_CPU),
+	YAML_VALUE(struct vm_def, machine, "machine", value_xen_machine, XEN_MACHINES),
+	{.key = "boot",
+	 .optional = true,
+	 .offset = offsetof(struct vm_def, boot),
+	 .map = read_boot},
+};
+
+/* `accel`, which Xen has no use for, makes room for `boot`. */
+static void make_xen_fields(struct yaml_field *fields, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(fields[i].key, "accel") == 0)
+			fields[i] = xen_fields[2];
+		for (size_t j = 0; j < 2; j++)
+			if (strcmp(fields[i].key, xen_fields[j].key) == 0)
+				fields[i] = xen_fields[j];
+	}
+}
+
+static bool names_xen(const struct yaml_node *root)
+{
+	const struct yaml_node *node =
+		yaml_kind(root) == YAML_MAP ? yaml_get(root, "hypervisor") : NULL;
+
+	return node && yaml_kind(node) == YAML_SCALAR && strcmp(yaml_text(node), VM_XEN) == 0;
+}
+
 static int read_def(const struct yaml_node *root, struct vm_def *def, struct error **err)
 {
 	static const struct yaml_items disks = {YAML_LIST, VM_DISKS_MOST, sizeof(struct vm_disk),
@@ -214,15 +303,33 @@ static int read_def(const struct yaml_node *root, struct vm_def *def, struct err
 		YAML_ITEMS(struct vm_def, sites, site_count, "sites", sites, MAP_OF_SITES),
 	};
 
+	struct yaml_field chosen[ARRAY_SIZE(fields)];
+
 	strcpy(def->hypervisor, DEFAULT_HV);
 	def->agent = true;
-	return yaml_read_map(root, fields, ARRAY_SIZE(fields), def, err);
+	memcpy(chosen, fields, sizeof(fields));
+	if (names_xen(root)) {
+		make_xen_fields(chosen, ARRAY_SIZE(chosen));
+		strcpy(def->cpu, XEN_CPU);
+	}
+	return yaml_read_map(root, chosen, ARRAY_SIZE(chosen), def, err);
 }
 
 /* A value that stands in two entries of a list; `entry` is the second of them. */
 static int twice(const struct yaml_node *entry, const char *key, struct error **err)
 {
 	return yaml_unexpected(err, yaml_get(entry, key), "one that no other entry has");
+}
+
+/* Beside the disks lie the definition and the ownership. */
+static bool is_taken(const char *file)
+{
+	return strcmp(file, "vm.yaml") == 0 || strcmp(file, "owner.json") == 0;
+}
+
+static bool same(const char *a, const char *b)
+{
+	return *a && strcmp(a, b) == 0;
 }
 
 static int check_disks(const struct yaml_node *list, const struct vm_def *def, struct error **err)
@@ -232,15 +339,20 @@ static int check_disks(const struct yaml_node *list, const struct vm_def *def, s
 	for (size_t i = 0; i < def->disk_count; i++, entry = yaml_next(entry)) {
 		const struct vm_disk *disk = &def->disks[i];
 
-		/* Beside the disks lie the definition and the ownership. */
-		if (strcmp(disk->file, "vm.yaml") == 0 || strcmp(disk->file, "owner.json") == 0)
+		if (*disk->device && !vm_def_is_xen(def))
+			return yaml_key_error(err, yaml_get(entry, "device"),
+					      "found a device, expected a file: only Xen's VMs "
+					      "have devices");
+		if (is_taken(disk->file))
 			return yaml_unexpected(err, yaml_get(entry, "file"),
 					       "a name other than vm.yaml and owner.json");
 		for (size_t j = 0; j < i; j++) {
 			if (strcmp(disk->name, def->disks[j].name) == 0)
 				return twice(entry, "name", err);
-			if (strcmp(disk->file, def->disks[j].file) == 0)
+			if (same(disk->file, def->disks[j].file))
 				return twice(entry, "file", err);
+			if (same(disk->device, def->disks[j].device))
+				return twice(entry, "device", err);
 		}
 	}
 	return 0;
@@ -298,9 +410,36 @@ static int check_memory(const struct yaml_node *root, const struct vm_def *def, 
 	return 0;
 }
 
+/* Kernel, initrd and disks are files of their own. */
+static int check_boot(const struct yaml_node *map, const struct vm_def *def, struct error **err)
+{
+	static const char *const keys[] = {"kernel", "initrd"};
+	const char *files[] = {def->boot.kernel, def->boot.initrd};
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		bool taken = is_taken(files[i]);
+
+		for (size_t j = 0; j < def->disk_count; j++)
+			taken = taken || same(files[i], def->disks[j].file);
+		if (taken || (i > 0 && same(files[i], files[0])))
+			return yaml_unexpected(err, yaml_get(map, keys[i]),
+					       "a file that is nothing else of the VM's");
+	}
+	return 0;
+}
+
+static int check_xen(const struct yaml_node *root, const struct vm_def *def, struct error **err)
+{
+	if (vm_def_is_xen(def) && def->hugepages)
+		return yaml_key_error(
+			err, yaml_get(root, "hugepages"),
+			"found this key, expected none: Xen chooses the size of pages");
+	return check_boot(yaml_get(root, "boot"), def, err);
+}
+
 static int check_def(const struct yaml_node *root, const struct vm_def *def, struct error **err)
 {
-	if (check_memory(root, def, err) < 0 ||
+	if (check_memory(root, def, err) < 0 || check_xen(root, def, err) < 0 ||
 	    check_disks(yaml_get(root, "disks"), def, err) < 0 ||
 	    check_nics(yaml_get(root, "nics"), def, err) < 0)
 		return -1;

@@ -180,8 +180,9 @@ static void sum_disks(const struct hop_facts *facts, struct preflight *preflight
 		char path[PATH_MAX];
 		struct stat st;
 
-		if (vm_store_path(path, facts->vm->name, facts->vm->disks[i].file, NULL) < 0 ||
-		    stat(path, &st) < 0)
+		/* nothing of a device goes to where VMs lie */
+		if (!*facts->vm->disks[i].file ||
+		    vm_store_disk_path(path, facts->vm, i, NULL) < 0 || stat(path, &st) < 0)
 			continue;
 		preflight->disk_size += (uint64_t)st.st_size;
 		preflight->disk_allocated += (uint64_t)st.st_blocks * 512;

@@ -88,10 +88,11 @@ int destination_incoming(struct destination *d, const json_t *request, struct er
 	if (read_sizes(request, facts->vm, sizes, err) < 0 ||
 	    vm_store_make_incoming(facts->vm, &source, sizes, err) < 0)
 		return -1;
-	if (hv_start_incoming(d->env.vm, err) < 0 || place_taps(d, err) < 0 ||
-	    hop_env_path(&d->env, path, NBD_SOCKET, err) < 0)
+	if (hv_start_incoming(d->env.vm, err) < 0 ||
+	    (!hv_nics_arrive_with_memory(d->env.vm) && place_taps(d, err) < 0))
 		return -1;
-	if (hv_export_start(d->env.vm, path, err) < 0)
+	if (hv_copies_disks(d->env.vm) && (hop_env_path(&d->env, path, NBD_SOCKET, err) < 0 ||
+					   hv_export_start(d->env.vm, path, err) < 0))
 		return -1;
 	return fault_point("incoming", err);
 }
@@ -159,8 +160,9 @@ int destination_prepare(struct destination *d, const json_t *request, struct err
 {
 	if ((tunnel_has_to_move(d, request) && destination_move_tunnel(d, request, err) < 0) ||
 	    hv_memory_wait_loaded(d->env.vm, clock_ns() + LOAD_NS, err) < 0 ||
-	    hv_export_stop(d->env.vm, err) < 0 || fault_point("loaded", err) < 0 ||
-	    vm_store_sync_disks(d->env.facts->vm, err) < 0 ||
+	    (hv_nics_arrive_with_memory(d->env.vm) && place_taps(d, err) < 0) ||
+	    (hv_copies_disks(d->env.vm) && hv_export_stop(d->env.vm, err) < 0) ||
+	    fault_point("loaded", err) < 0 || vm_store_sync_disks(d->env.facts->vm, err) < 0 ||
 	    journal_advance(d->env.facts->hop, HOP_PREPARED, err) < 0)
 		return -1;
 	d->prepared = true;

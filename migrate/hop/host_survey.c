@@ -61,7 +61,7 @@ static uint64_t left_behind(const struct vm_def *def)
 		char path[PATH_MAX];
 		struct stat st;
 
-		if (vm_store_path(path, def->name, def->disks[i].file, NULL) == 0 &&
+		if (*def->disks[i].file && vm_store_disk_path(path, def, i, NULL) == 0 &&
 		    stat(path, &st) == 0)
 			sum += (uint64_t)st.st_blocks * 512;
 	}
@@ -101,6 +101,8 @@ static void look_at_hypervisor(struct host_survey *survey, const char *hyperviso
 		return;
 	}
 	snprintf(survey->hypervisor, sizeof(survey->hypervisor), "%s", can->version);
+	if (can->memory_available)
+		survey->memory_available = can->memory_available;
 	survey->machines = steal_ptr(can->machines);
 	survey->cpus = steal_ptr(can->cpus);
 	hv_capabilities_free(can);

@@ -137,11 +137,29 @@ static void judge_memory(const struct preflight *p, struct findings *f)
 		     have >= need && have < comfortable ? " and its hypervisor some more" : "");
 }
 
+/* Disks that no hypervisor copies: the other host has them as this one does, or it can't be. */
+static void judge_shared_disks(const struct preflight *p, struct findings *f)
+{
+	for (size_t i = 0; i < p->vm->disk_count; i++)
+		if (!*p->vm->disks[i].device) {
+			findings_add(f, FINDING_REFUSE, "disk",
+				     "disk %s is the file %s of this host, expected a device that "
+				     "both hosts have, for %s copies no disks",
+				     p->vm->disks[i].name, p->vm->disks[i].file, p->vm->hypervisor);
+			return;
+		}
+	findings_add(f, FINDING_OK, "disk", "the VM's disks are devices that both hosts have");
+}
+
 static void judge_disk(const struct preflight *p, struct findings *f)
 {
 	uint64_t have = p->there->disk_available;
 	char data[UNITS_TEXT], size[UNITS_TEXT], have_text[UNITS_TEXT];
 
+	if (vm_def_is_xen(p->vm)) {
+		judge_shared_disks(p, f);
+		return;
+	}
 	findings_add(f,
 		     have < p->disk_allocated ? FINDING_REFUSE
 		     : have < p->disk_size    ? FINDING_WARN
@@ -175,19 +193,20 @@ static long version_number(const char *version)
 static void judge_hypervisor(const struct preflight *p, struct findings *f)
 {
 	const struct host_survey *there = p->there, *here = p->here;
-	const char *accel = p->vm->accel == VM_ACCEL_KVM ? "kvm" : "tcg";
+	const char *accel = vm_def_is_xen(p->vm)	   ? ""
+			    : p->vm->accel == VM_ACCEL_KVM ? " with accel kvm"
+							   : " with accel tcg";
 
 	if (!*there->hypervisor)
 		findings_add(f, FINDING_REFUSE, "hypervisor", "host %s: %s", there->host,
 			     *there->no_hypervisor ? there->no_hypervisor : "found none");
 	else if (here && version_number(there->hypervisor) < version_number(here->hypervisor))
 		findings_add(f, FINDING_WARN, "hypervisor",
-			     "%s %s with accel %s at host %s is older than %s here",
-			     p->vm->hypervisor, there->hypervisor, accel, there->host,
-			     here->hypervisor);
+			     "%s %s%s at host %s is older than %s here", p->vm->hypervisor,
+			     there->hypervisor, accel, there->host, here->hypervisor);
 	else
-		findings_add(f, FINDING_OK, "hypervisor", "%s %s with accel %s at host %s",
-			     p->vm->hypervisor, there->hypervisor, accel, there->host);
+		findings_add(f, FINDING_OK, "hypervisor", "%s %s%s at host %s", p->vm->hypervisor,
+			     there->hypervisor, accel, there->host);
 }
 
 static void judge_machine(const struct preflight *p, struct findings *f)
@@ -198,7 +217,8 @@ static void judge_machine(const struct preflight *p, struct findings *f)
 		findings_add(f, FINDING_REFUSE, "machine",
 			     "host %s's hypervisor does not know machine type %s", p->there->host,
 			     machine);
-	else if (!strpbrk(machine, "0123456789.") || !strchr(machine, '.'))
+	else if (!vm_def_is_xen(p->vm) &&
+		 (!strpbrk(machine, "0123456789.") || !strchr(machine, '.')))
 		findings_add(f, FINDING_WARN, "machine",
 			     "%s means another machine in each version of the hypervisor; expected "
 			     "one with a version, such as pc-q35-7.2",

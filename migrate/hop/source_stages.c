@@ -266,7 +266,7 @@ static int start_mirror(struct source *s, size_t i, struct error **err)
 
 int source_disk(struct source *s, struct error **err)
 {
-	size_t n = s->env.facts->vm->disk_count;
+	size_t n = hv_copies_disks(s->env.vm) ? s->env.facts->vm->disk_count : 0;
 	size_t converged = 0;
 
 	for (size_t i = 0; i < n; i++)

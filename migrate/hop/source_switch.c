@@ -64,7 +64,9 @@ int source_move_tunnel(struct source *s, struct error **err)
 
 static int finish_mirrors(struct source *s, struct error **err)
 {
-	for (size_t i = 0; i < s->env.facts->vm->disk_count; i++)
+	size_t n = hv_copies_disks(s->env.vm) ? s->env.facts->vm->disk_count : 0;
+
+	for (size_t i = 0; i < n; i++)
 		if (hv_mirror_finish(s->env.vm, i, clock_ns() + FINISH_NS, err) < 0)
 			return error_wrap(err, "disk %s", s->env.facts->vm->disks[i].name);
 	return fault_point("mirrored", err);

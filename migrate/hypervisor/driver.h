@@ -9,7 +9,8 @@
  * what hypervisor.h says of the hv_ function of its name. A NULL one is ENOTSUP.
  */
 struct hypervisor_ops {
-	const char *name; /* as in the definition's `hypervisor` */
+	const char *name;	      /* as in the definition's `hypervisor` */
+	bool nics_arrive_with_memory; /* see hv_nics_arrive_with_memory */
 	struct hv_capabilities *(*capabilities)(enum vm_accel accel, struct error **err);
 	struct hv_vm *(*open)(const struct vm_def *def, struct error **err);
 	void (*close)(struct hv_vm *vm);
@@ -54,5 +55,6 @@ struct hv_vm {
 };
 
 extern const struct hypervisor_ops qemu_ops;
+extern const struct hypervisor_ops xen_ops;
 
 #endif

@@ -11,7 +11,7 @@
 
 #include "migrate/hypervisor/driver.h"
 
-static const struct hypervisor_ops *const drivers[] = {&qemu_ops};
+static const struct hypervisor_ops *const drivers[] = {&qemu_ops, &xen_ops};
 
 static const char *const state_names[] = {
 	[HV_ABSENT] = "absent", [HV_INCOMING] = "incoming", [HV_RUNNING] = "running",
@@ -43,7 +43,7 @@ struct hv_capabilities *hv_capabilities(const char *hypervisor, enum vm_accel ac
 	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
 		if (strcmp(drivers[i]->name, hypervisor) == 0 && drivers[i]->capabilities)
 			return drivers[i]->capabilities(accel, err);
-	error_set(err, ENOTSUP, "hypervisor: found \"%.32s\", expected qemu", hypervisor);
+	error_set(err, ENOTSUP, "hypervisor: found \"%.32s\", expected qemu or xen", hypervisor);
 	return NULL;
 }
 
@@ -68,7 +68,7 @@ struct hv_vm *hv_open(const struct vm_def *def, struct error **err)
 	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
 		if (strcmp(drivers[i]->name, def->hypervisor) == 0)
 			return drivers[i]->open(def, err);
-	error_set(err, ENOTSUP, "VM %s: hypervisor: found \"%s\", expected qemu", def->name,
+	error_set(err, ENOTSUP, "VM %s: hypervisor: found \"%s\", expected qemu or xen", def->name,
 		  def->hypervisor);
 	return NULL;
 }
@@ -77,6 +77,16 @@ void hv_close(struct hv_vm *vm)
 {
 	if (vm)
 		vm->ops->close(vm);
+}
+
+bool hv_nics_arrive_with_memory(const struct hv_vm *vm)
+{
+	return vm->ops->nics_arrive_with_memory;
+}
+
+bool hv_copies_disks(const struct hv_vm *vm)
+{
+	return vm->ops->mirror_start != NULL;
 }
 
 bool hv_alive(struct hv_vm *vm)

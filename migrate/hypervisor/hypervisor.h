@@ -53,6 +53,18 @@ int hv_start(struct hv_vm *vm, struct error **err);
 /* Starts it so that it waits for its state (HV_INCOMING). It never runs before hv_resume. */
 int hv_start_incoming(struct hv_vm *vm, struct error **err);
 
+/*
+ * Whether an arriving VM's vNICs are there only when all of its state is (hv_memory_wait_loaded);
+ * else they are since hv_start_incoming.
+ */
+bool hv_nics_arrive_with_memory(const struct hv_vm *vm);
+
+/*
+ * Whether a hop has this driver copy the VM's disks (hv_export_ and hv_mirror_ functions); else
+ * they are where both hosts have them.
+ */
+bool hv_copies_disks(const struct hv_vm *vm);
+
 /* Asks the guest to power off, and waits for the end. ETIMEDOUT: it still runs. */
 int hv_shut_down(struct hv_vm *vm, int64_t deadline_ns, struct error **err);
 
@@ -134,6 +146,7 @@ struct hv_capabilities {
 	char version[32];
 	char **machines; /* also their aliases */
 	char **cpus;	 /* models that the host can give to guests in full, under this accel */
+	uint64_t memory_available; /* bytes for guests; 0: what the host's kernel has */
 };
 
 /*

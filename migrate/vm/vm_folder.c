@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "common/bytes.h"
@@ -88,18 +90,28 @@ static int write_definition(const char *folder, const struct vm_def *def, struct
 	return write_file_durably(path, def->text, def->text_size, err);
 }
 
-static int fill_folder(const char *folder, const struct vm_def *def, const char *const *images,
-		       struct error **err)
+static int copy_into(const char *folder, const char *file, const char *from, struct error **err)
 {
 	char path[PATH_MAX];
 
-	for (size_t i = 0; i < def->disk_count; i++) {
-		if (snprintf(path, sizeof(path), "%s/%s", folder, def->disks[i].file) >=
-		    (int)sizeof(path))
-			return error_set(err, ENAMETOOLONG, "%s: path too long", folder);
-		if (copy_image(images[i], path, err) < 0)
+	if (snprintf(path, sizeof(path), "%s/%s", folder, file) >= (int)sizeof(path))
+		return error_set(err, ENAMETOOLONG, "%s: path too long", folder);
+	return copy_image(from, path, err);
+}
+
+static int fill_folder(const char *folder, const struct vm_def *def, const char *const *images,
+		       struct error **err)
+{
+	const char *boot[VM_BOOT_FILES];
+	size_t boot_count = vm_def_boot_files(def, boot);
+
+	for (size_t i = 0; i < def->disk_count; i++)
+		if (*def->disks[i].file &&
+		    copy_into(folder, def->disks[i].file, images[i], err) < 0)
 			return error_wrap(err, "disk %s", def->disks[i].name);
-	}
+	for (size_t i = 0; i < boot_count; i++)
+		if (copy_into(folder, boot[i], images[def->disk_count + i], err) < 0)
+			return error_wrap(err, "boot");
 	return write_definition(folder, def, err);
 }
 
@@ -139,9 +151,31 @@ int vm_store_define(const struct vm_def *def, const char *const *images, const c
 	return sync_parent(folder, err);
 }
 
-static int disk_path(char path[PATH_MAX], const struct vm_def *def, size_t disk, struct error **err)
+int vm_store_disk_path(char path[PATH_MAX], const struct vm_def *def, size_t disk,
+		       struct error **err)
 {
+	if (*def->disks[disk].device)
+		return place(path, err, VM_DEVICES "/%s", def->disks[disk].device);
 	return vm_store_path(path, def->name, def->disks[disk].file, err);
+}
+
+static int device_size(const struct vm_disk *disk, const char *path, uint64_t *bytes,
+		       struct error **err)
+{
+	auto_close fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 && errno == ENOENT)
+		return error_set(err, ENODEV,
+				 "disk %s: this host has no %s, expected a block device that its "
+				 "operator gives to VMs",
+				 disk->name, path);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_errno(err, "disk %s: %s", disk->name, path);
+	if (!S_ISBLK(st.st_mode) || ioctl(fd, BLKGETSIZE64, bytes) < 0)
+		return error_set(err, ENODEV, "disk %s: %s is not a block device", disk->name,
+				 path);
+	return 0;
 }
 
 int vm_store_disk_size(const struct vm_def *def, size_t disk, uint64_t *bytes, struct error **err)
@@ -149,14 +183,32 @@ int vm_store_disk_size(const struct vm_def *def, size_t disk, uint64_t *bytes, s
 	char path[PATH_MAX];
 	struct stat st;
 
-	if (disk_path(path, def, disk, err) < 0)
+	if (vm_store_disk_path(path, def, disk, err) < 0)
 		return -1;
+	if (*def->disks[disk].device)
+		return device_size(&def->disks[disk], path, bytes, err);
 	if (stat(path, &st) < 0)
 		return error_errno(err, "disk %s: %s", def->disks[disk].name, path);
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, EINVAL, "disk %s: %s is not a plain file",
 				 def->disks[disk].name, path);
 	*bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
+/* A device is not made; the other host's must be the same, or its equal. */
+static int require_device(const struct vm_def *def, size_t disk, uint64_t bytes, struct error **err)
+{
+	uint64_t have;
+
+	if (vm_store_disk_size(def, disk, &have, err) < 0)
+		return -1;
+	if (have != bytes)
+		return error_set(err, EINVAL,
+				 "disk %s: device %s has %llu bytes here, expected %llu as at the "
+				 "source",
+				 def->disks[disk].name, def->disks[disk].device,
+				 (unsigned long long)have, (unsigned long long)bytes);
 	return 0;
 }
 
@@ -168,7 +220,9 @@ static int make_disk(const struct vm_def *def, size_t disk, uint64_t bytes, stru
 		return error_set(err, EINVAL,
 				 "disk %s: size %llu, expected a multiple of 512 bytes",
 				 def->disks[disk].name, (unsigned long long)bytes);
-	if (disk_path(path, def, disk, err) < 0)
+	if (*def->disks[disk].device)
+		return require_device(def, disk, bytes, err);
+	if (vm_store_disk_path(path, def, disk, err) < 0)
 		return -1;
 
 	auto_close fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -232,18 +286,45 @@ int vm_store_make_incoming(const struct vm_def *def, const struct owner *owner,
 	return 0;
 }
 
+int vm_store_write_boot_file(const struct vm_def *def, size_t file, uint64_t offset,
+			     const void *data, size_t size, struct error **err)
+{
+	const char *names[VM_BOOT_FILES];
+	char path[PATH_MAX];
+
+	if (file >= vm_def_boot_files(def, names))
+		return error_set(err, EINVAL, "VM %s has no boot file %zu", def->name, file);
+	if (offset > VM_BOOT_FILE_MOST || size > VM_BOOT_FILE_MOST - offset)
+		return error_set(err, EFBIG, "file %s: expected at most %llu bytes", names[file],
+				 VM_BOOT_FILE_MOST);
+	if (vm_store_path(path, def->name, names[file], err) < 0)
+		return -1;
+
+	auto_close fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (offset ? 0 : O_TRUNC), 0600);
+
+	if (fd < 0 || lseek(fd, (off_t)offset, SEEK_SET) < 0)
+		return error_errno(err, "%s", path);
+	return write_all(fd, data, size, err);
+}
+
+static int sync_file(const char *path, struct error **err)
+{
+	auto_close fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 || fsync(fd) < 0 ? error_errno(err, "sync of %s", path) : 0;
+}
+
 int vm_store_sync_disks(const struct vm_def *def, struct error **err)
 {
-	for (size_t i = 0; i < def->disk_count; i++) {
-		char path[PATH_MAX];
+	const char *boot[VM_BOOT_FILES];
+	size_t boot_count = vm_def_boot_files(def, boot);
+	char path[PATH_MAX];
 
-		if (disk_path(path, def, i, err) < 0)
-			return -1;
-
-		auto_close fd = open(path, O_RDONLY | O_CLOEXEC);
-
-		if (fd < 0 || fsync(fd) < 0)
-			return error_errno(err, "sync of disk %s: %s", def->disks[i].name, path);
-	}
-	return 0;
+	for (size_t i = 0; i < def->disk_count; i++)
+		if (vm_store_disk_path(path, def, i, err) < 0 || sync_file(path, err) < 0)
+			return error_wrap(err, "disk %s", def->disks[i].name);
+	for (size_t i = 0; i < boot_count; i++)
+		if (vm_store_path(path, def->name, boot[i], err) < 0 || sync_file(path, err) < 0)
+			return error_wrap(err, "boot");
+	return boot_count && sync_parent(path, err) < 0 ? -1 : 0;
 }

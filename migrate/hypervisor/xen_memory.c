@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation
+ *
+ * libxl has no gate: once its save helper has decided to have the guest suspended, the last pages
+ * and the guest's state follow at once. So PAUSED only says that the guest stands still, and
+ * hv_memory_continue has nothing to do. Nor has libxl an answer of the other side: "completed"
+ * means that all was written into the socket. The engine waits for the other host's own word that
+ * everything was loaded before it asks for that.
+ *
+ * Limits of rate and pause are the helper's: Debian's has none, so they are not heeded here.
+ */
+#include "migrate/hypervisor/xen.h"
+
+#include <errno.h>
+
+#include "common/clock.h"
+
+#define CANCEL_LIMIT_NS (120 * NS_PER_SEC)
+
+int xen_memory_listen(struct hv_vm *vm, const char *socket_path, struct error **err)
+{
+	return xen_order(vm, XEN_LISTEN, socket_path, NULL, err);
+}
+
+static int ended_badly(const struct hv_memory *memory, struct error **err)
+{
+	return error_set(err, EREMOTEIO, "the memory's migration is %s%s%s",
+			 hv_memory_phase_name(memory->phase), *memory->failure ? ": " : "",
+			 memory->failure);
+}
+
+static int is_loaded(const struct xen_status *status, struct error **err)
+{
+	if (status->loaded && status->state == HV_PAUSED)
+		return 1;
+	if (status->memory.phase == HV_MEMORY_FAILED)
+		return ended_badly(&status->memory, err);
+	return status->state == HV_INCOMING || status->state == HV_PAUSED
+		       ? 0
+		       : error_set(err, EPROTO, "it is %s when it should wait for its state",
+				   hv_state_name(status->state));
+}
+
+int xen_memory_wait_loaded(struct hv_vm *vm, int64_t deadline_ns, struct error **err)
+{
+	return xen_await(vm, is_loaded, deadline_ns, "loading its state", err);
+}
+
+int xen_memory_start(struct hv_vm *vm, const char *socket_path,
+		     const struct hv_memory_limits *limits, struct error **err)
+{
+	(void)limits;
+	return xen_order(vm, XEN_SEND, socket_path, NULL, err);
+}
+
+int xen_memory_set_limits(struct hv_vm *vm, const struct hv_memory_limits *limits,
+			  struct error **err)
+{
+	(void)vm;
+	(void)limits;
+	(void)err;
+	return 0;
+}
+
+int xen_memory_progress(struct hv_vm *vm, struct hv_memory *memory, struct error **err)
+{
+	struct xen_status status;
+
+	if (xen_order(vm, XEN_STATUS, NULL, &status, err) < 0)
+		return -1;
+	*memory = status.memory;
+	return 0;
+}
+
+static bool has_ended(const struct hv_memory *memory)
+{
+	return memory->phase == HV_MEMORY_FAILED || memory->phase == HV_MEMORY_CANCELLED ||
+	       memory->phase == HV_MEMORY_NONE || memory->phase == HV_MEMORY_COMPLETED;
+}
+
+static int is_paused_or_sent(const struct xen_status *status, struct error **err)
+{
+	const struct hv_memory *memory = &status->memory;
+
+	if (memory->phase == HV_MEMORY_PAUSED || memory->phase == HV_MEMORY_DEVICE ||
+	    memory->phase == HV_MEMORY_COMPLETED)
+		return 1;
+	return has_ended(memory) ? ended_badly(memory, err) : 0;
+}
+
+int xen_memory_wait_paused(struct hv_vm *vm, int64_t deadline_ns, struct error **err)
+{
+	return xen_await(vm, is_paused_or_sent, deadline_ns, "the memory's migration", err);
+}
+
+int xen_memory_continue(struct hv_vm *vm, struct error **err)
+{
+	(void)vm;
+	(void)err;
+	return 0;
+}
+
+static int is_sent(const struct xen_status *status, struct error **err)
+{
+	const struct hv_memory *memory = &status->memory;
+
+	if (memory->phase == HV_MEMORY_COMPLETED)
+		return 1;
+	return has_ended(memory) ? ended_badly(memory, err) : 0;
+}
+
+int xen_memory_wait_sent(struct hv_vm *vm, int64_t deadline_ns, struct error **err)
+{
+	return xen_await(vm, is_sent, deadline_ns, "the memory's migration", err);
+}
+
+static int is_over(const struct xen_status *status, struct error **err)
+{
+	(void)err;
+	return has_ended(&status->memory) && !status->busy;
+}
+
+int xen_memory_cancel(struct hv_vm *vm, struct error **err)
+{
+	if (xen_order(vm, XEN_CANCEL, NULL, NULL, err) < 0)
+		return -1;
+	return xen_await(vm, is_over, clock_ns() + CANCEL_LIMIT_NS, "cancelling", err);
+}
