@@ -146,7 +146,8 @@ xen_boot()
 	xen_settle "$1"
 }
 
-# What makes a host of an image that all hosts have in common, in one go: files, and a script for what is not in files.
+# What makes a host of an image that all hosts have in common, in one go: its clock, which stood still since the boot was
+# kept, files, and a script for what is not in files.
 xen_settle()
 {
 	local parts=$run/hosts/$1/parts
@@ -154,9 +155,10 @@ xen_settle()
 	rm -rf "$parts"
 	mkdir -p "$parts"
 	[ -e "$store/$1.settled" ] || xen_files "$1" "$parts"
-	xen_script "$1" | file_write "$parts/run/edgehop-lab/settle" 755
-	tar -C "$parts" --owner=0 --group=0 -cz . | host_run "$1" sh -c 'tar -xz -C / --keep-directory-symlink \
-		--no-overwrite-dir && /run/edgehop-lab/settle' || die "host '$1' is up, but not itself"
+	xen_script "$1" | file_write "$parts/run/edgehop-lab/settle"
+	tar -C "$parts" --owner=0 --group=0 -cz . | host_run "$1" sh -c "date -s @$EPOCHREALTIME >/dev/null &&
+		tar -xz -C / --keep-directory-symlink --no-overwrite-dir --warning=no-timestamp && sh /run/edgehop-lab/settle" ||
+		die "host '$1' is up, but not itself"
 	: >"$store/$1.settled"
 	rm -rf "$parts"
 }
@@ -174,9 +176,7 @@ xen_files()
 # Hosts that start from the same memory would also draw the same random numbers, their first UUIDs included.
 xen_script()
 {
-	echo "#!/bin/sh"
 	echo "set -e"
-	echo "date -s @$EPOCHREALTIME >/dev/null"
 	echo "perl -e 'open(R, \">\", \"/dev/urandom\"); syswrite(R, \"$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')\");" \
 		"ioctl(R, 0x5207, 0) or die'"
 	echo "hostname $1"
