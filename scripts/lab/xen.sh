@@ -55,8 +55,8 @@ xen_plug()
 # An address of the namespaces themselves would be one too many on the lines.
 xen_no_addresses()
 {
-	echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
-	echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+	sysctl_try net/ipv6/conf/default/disable_ipv6 1
+	sysctl_try net/ipv6/conf/all/disable_ipv6 1
 }
 
 xen_power()
@@ -133,7 +133,7 @@ xen_boot()
 {
 	local line
 
-	nsenter --target "$(host_pid "$1")" --net bash -c "$(declare -f xen_no_addresses); xen_no_addresses"
+	xen_no_addresses | nsenter --target "$(host_pid "$1")" --net sh
 	{
 		xen_wiring
 		for line in wan1 wan2 uplink; do
@@ -206,7 +206,6 @@ xen_vm_config()
 		vcpus = 1
 		disk = ["phy:/dev/disk/by-id/virtio-shared,xvda,w"]
 		vif = ["mac=52:54:00:eb:00:01,bridge=br-site", "mac=52:54:00:eb:00:02,bridge=br-site"]
-		on_crash = "preserve"
 	END
 }
 
