@@ -191,10 +191,10 @@ host_power_off()
 	done
 }
 
-# A kernel need not have all of them.
+# A kernel need not have all of them. No process for each: on an emulated host they take their time.
 sysctl_try()
 {
-	echo "(echo '$2' >/proc/sys/$1) 2>/dev/null || true"
+	echo "{ echo '$2' >/proc/sys/$1; } 2>/dev/null || true"
 }
 
 # A shell script for the host. rp_filter: VMs' addresses come and go by two ways while they move. Memory: a WAN's bandwidth-delay product, doubled.

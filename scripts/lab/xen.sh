@@ -14,7 +14,7 @@
 xen_prepare()
 {
 	image=$("$lab_dir/build-xen-host")
-	warm=$("$lab_dir/build-xen-warm" "$image" "$(stat -c %s "$guest_cache/guest.img")")
+	warm=$("$lab_dir/build-xen-warm" "$image" "$guest_cache")
 	printf '%s\n' "$image" "$warm" >"$run/xen"
 }
 
@@ -169,8 +169,15 @@ xen_files()
 	files_write "$1" "$2"
 	mkdir -p "$2/var/lib/edgehop/vms"
 	cat /proc/sys/kernel/random/uuid | tr -d - | file_write "$2/etc/machine-id"
-	[ ! -x "$repo/build/edgehop" ] || make -s -C "$repo" -o all install DESTDIR="$2" >/dev/null
+	[ ! -x "$repo/build/edgehop" ] || xen_edgehop "$2"
 	xen_vm_config | file_write "$2/root/web/web.cfg"
+}
+
+# What was built, as it is; what only a debugger reads stays here.
+xen_edgehop()
+{
+	make -s -C "$repo" -o all install DESTDIR="$1" >/dev/null
+	strip --strip-debug "$1"/usr/sbin/edgehop*
 }
 
 # Hosts that start from the same memory would also draw the same random numbers, their first UUIDs included.
@@ -186,12 +193,11 @@ xen_script()
 	mgmt_port "$1"
 	echo "END"
 	echo "$host_sshd"
-	xen_vm_boot_files
 }
 
 # --- the VM
 
-# It boots from the shared disk, which looks the same to all hosts; kernel and initramfs are taken from there.
+# Its disk is the shared one, which looks the same to all hosts. Kernel and initramfs are there since the kept boot.
 xen_vm_config()
 {
 	cat <<-END
@@ -199,22 +205,13 @@ xen_vm_config()
 		name = "web"
 		uuid = "6c1d8f5e-3b0a-4d6e-9a51-0e6d67656801"
 		type = "pvh"
-		kernel = "/root/web/vmlinuz"
+		kernel = "/root/web/vmlinux"
 		ramdisk = "/root/web/initrd.img"
 		cmdline = "console=hvc0 net.ifnames=0 mitigations=off loglevel=4 panic=5"
 		memory = 256
 		vcpus = 1
 		disk = ["phy:/dev/disk/by-id/virtio-shared,xvda,w"]
 		vif = ["mac=52:54:00:eb:00:01,bridge=br-site", "mac=52:54:00:eb:00:02,bridge=br-site"]
-	END
-}
-
-xen_vm_boot_files()
-{
-	cat <<-'END'
-		for file in vmlinuz initrd.img; do
-			[ -e /root/web/$file ] || debugfs -R "dump /boot/$file /root/web/$file" /dev/disk/by-id/virtio-shared 2>/dev/null
-		done
 	END
 }
 
