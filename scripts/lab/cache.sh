@@ -24,10 +24,10 @@ list_lines()
 # branches need not make each other's anew.
 cached()
 {
-	local kind=$1 folder=$cache/$1-$2 kinds="$1-????????????????"
+	local folder=$cache/$1-$2
 
 	mkdir -p "$cache"
-	exec 9>"$cache/lock-$kind"
+	exec 9>"$cache/lock-$1"
 	flock 9
 	if [ ! -e "$folder" ]; then
 		out=$folder.partial
@@ -35,7 +35,7 @@ cached()
 		mkdir -p "$out"
 		# 9>&-: nothing that the build starts may keep the lock. No "||" here: it would switch off set -e.
 		(build) 9>&-
-		find "$cache" -mindepth 1 -maxdepth 1 -name "$kinds" -mtime +2 -exec rm -rf {} +
+		find "$cache" -mindepth 1 -maxdepth 1 -name "$1-*" ! -path "$out" -mtime +2 -exec rm -rf {} +
 		mv "$out" "$folder"
 		say "made $folder ($(du -sm "$folder" | cut -f1) MiB)"
 	fi

@@ -78,20 +78,28 @@ xen_power()
 		xen_monitor "$dir/monitor" "$(xen_order cap)" "$(xen_order load "$warm/state")" >/dev/null
 }
 
-# xen_link HOST: the connection that all commands on the host go through
+# xen_link HOST: the connection that all commands on the host go through. One that ended, with its host perhaps, has left
+# its socket.
 xen_link()
 {
 	local image warm
 
 	xen_folders
+	rm -f "$run/hosts/$1/link"
 	xen_inside "$1" ssh -F none -MNf -S "$run/hosts/$1/link" -p 2222 -i "$image/link_key" \
 		-o UserKnownHostsFile="$image/known_hosts" -o BatchMode=yes -o ConnectTimeout=5 -o LogLevel=ERROR \
-		-o ServerAliveInterval=0 root@10.83.0.2 </dev/null >/dev/null 2>&1 9>&-
+		root@10.83.0.2 </dev/null >/dev/null 2>&1 9>&- 8>&-
 }
 
 xen_linked()
 {
-	ssh -F none -S "$run/hosts/$1/link" -O check host 2>/dev/null || xen_link "$1"
+	ssh -F none -S "$run/hosts/$1/link" -O check host 2>/dev/null
+}
+
+# Of several commands that find it broken, one mends it.
+xen_relink()
+{
+	{ flock 8 && { xen_linked "$1" || xen_link "$1"; }; } 8<"$run/hosts/$1"
 }
 
 # Replaces this shell. The host's shell gets one line, so that words stay what they are.
@@ -100,7 +108,7 @@ xen_exec()
 	local host=$1
 
 	shift
-	xen_linked "$host" || die "host '$host' does not answer"
+	xen_linked "$host" || xen_relink "$host" || die "host '$host' does not answer"
 	exec ssh -F none -S "$run/hosts/$host/link" -o LogLevel=ERROR "${xen_terminal[@]}" host \
 		"HOME=/root TERM=${TERM:-dumb} LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
 		"$(printf '%q ' "$@")"
