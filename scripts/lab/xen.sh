@@ -201,6 +201,7 @@ xen_script()
 	mgmt_port "$1"
 	echo "END"
 	echo "$host_sshd"
+	echo "sync -f /etc" # what was laid down here outlives the first power cut
 }
 
 # --- the VM
