@@ -77,10 +77,11 @@ $(B)/edgehop: $(FRONT) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libhotskip.a $
 $(B)/edgehop-guest: $(GUEST) $(B)/libnetswitch.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmnl -ljansson
 
-# Xen's headers want GNU's C.
+# Xen's headers want GNU's C. Our libraries' functions are hidden from its libraries: libxl calls libuuid's uuid_parse, and would
+# find ours.
 $(XEN): CFLAGS += -std=gnu11
 $(B)/edgehop-xen: $(XEN) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libcommon.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(XEN_PKGS)) -lxentoollog -ljansson -lfyaml
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--exclude-libs,ALL -o $@ $^ $(shell pkg-config --libs $(XEN_PKGS)) -lxentoollog -ljansson -lfyaml
 
 $(B)/edgehop-hotskip: $(HOTSKIP_CMD) $(HOTSKIP_SIM) $(B)/libhotskip.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson -lm

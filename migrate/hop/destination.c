@@ -44,6 +44,7 @@ static const struct {
 } requests[] = {
 	{"tunnel", destination_tunnel},
 	{"incoming", destination_incoming},
+	{"file", destination_file},
 	{"disk", destination_disk},
 	{"memory", destination_memory},
 	{"prepare", destination_prepare},

@@ -29,8 +29,8 @@ struct destination {
 typedef int destination_request(struct destination *d, const json_t *request, struct error **err);
 
 destination_request destination_tunnel, destination_incoming, destination_disk, destination_memory,
-	destination_prepare, destination_move_tunnel, destination_release, destination_undo_request,
-	destination_close;
+	destination_prepare, destination_file, destination_move_tunnel, destination_release,
+	destination_undo_request, destination_close;
 
 /* Accepts: journal, ownership, the VM runs. For RELEASED, and for a decision asked by SSH. */
 int destination_accept(struct destination *d, struct error **err);

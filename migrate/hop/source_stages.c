@@ -12,6 +12,7 @@
 #include "common/jsonl.h"
 #include "common/log.h"
 #include "migrate/control/remote.h"
+#include "migrate/hop/boot_files.h"
 #include "migrate/hop/check.h"
 #include "migrate/hop/held.h"
 #include "migrate/hop/journal.h"
@@ -225,7 +226,8 @@ int source_incoming(struct source *s, struct error **err)
 		json_array_append_new(sizes, json_integer((json_int_t)bytes));
 	}
 	if (source_call(s, json_pack("{s:s, s:o}", "do", "incoming", "disks", sizes), INCOMING_NS,
-			NULL, err) < 0)
+			NULL, err) < 0 ||
+	    source_boot_files(s, err) < 0)
 		return -1;
 	return fault_point("incoming", err);
 }

@@ -10,6 +10,7 @@
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
+#include "migrate/config/vm_def.h"
 
 #define CHUNK (1 << 20)
 
@@ -74,7 +75,7 @@ static int copy_data(int in, int out, off_t size, struct error **err)
 	return 0;
 }
 
-int copy_image(const char *from, const char *to, struct error **err)
+static int copy(const char *from, const char *to, bool is_image, struct error **err)
 {
 	auto_close in = open(from, O_RDONLY | O_CLOEXEC);
 	auto_close out = -1;
@@ -82,10 +83,13 @@ int copy_image(const char *from, const char *to, struct error **err)
 
 	if (in < 0 || fstat(in, &st) < 0)
 		return error_errno(err, "%s", from);
-	if (!S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size % 512 != 0)
+	if (is_image && (!S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size % 512 != 0))
 		return error_set(
 			err, EINVAL,
 			"%s: expected a raw image, a plain file of a multiple of 512 bytes", from);
+	if (!is_image && (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > VM_BOOT_FILE_MOST))
+		return error_set(err, EINVAL, "%s: expected a plain file of at most %llu bytes",
+				 from, VM_BOOT_FILE_MOST);
 	out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (out < 0)
 		return error_errno(err, "%s", to);
@@ -94,4 +98,14 @@ int copy_image(const char *from, const char *to, struct error **err)
 	if (fsync(out) < 0)
 		return error_errno(err, "%s", to);
 	return 0;
+}
+
+int copy_image(const char *from, const char *to, struct error **err)
+{
+	return copy(from, to, true, err);
+}
+
+int copy_boot_file(const char *from, const char *to, struct error **err)
+{
+	return copy(from, to, false, err);
 }

@@ -10,4 +10,7 @@
  */
 int copy_image(const char *from, const char *to, struct error **err);
 
+/* The same for a kernel or an initrd: of any size up to VM_BOOT_FILE_MOST. */
+int copy_boot_file(const char *from, const char *to, struct error **err);
+
 #endif

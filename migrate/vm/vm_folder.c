@@ -90,13 +90,15 @@ static int write_definition(const char *folder, const struct vm_def *def, struct
 	return write_file_durably(path, def->text, def->text_size, err);
 }
 
-static int copy_into(const char *folder, const char *file, const char *from, struct error **err)
+static int copy_into(const char *folder, const char *file, const char *from,
+		     int (*copy)(const char *from, const char *to, struct error **err),
+		     struct error **err)
 {
 	char path[PATH_MAX];
 
 	if (snprintf(path, sizeof(path), "%s/%s", folder, file) >= (int)sizeof(path))
 		return error_set(err, ENAMETOOLONG, "%s: path too long", folder);
-	return copy_image(from, path, err);
+	return copy(from, path, err);
 }
 
 static int fill_folder(const char *folder, const struct vm_def *def, const char *const *images,
@@ -107,10 +109,11 @@ static int fill_folder(const char *folder, const struct vm_def *def, const char 
 
 	for (size_t i = 0; i < def->disk_count; i++)
 		if (*def->disks[i].file &&
-		    copy_into(folder, def->disks[i].file, images[i], err) < 0)
+		    copy_into(folder, def->disks[i].file, images[i], copy_image, err) < 0)
 			return error_wrap(err, "disk %s", def->disks[i].name);
 	for (size_t i = 0; i < boot_count; i++)
-		if (copy_into(folder, boot[i], images[def->disk_count + i], err) < 0)
+		if (copy_into(folder, boot[i], images[def->disk_count + i], copy_boot_file, err) <
+		    0)
 			return error_wrap(err, "boot");
 	return write_definition(folder, def, err);
 }
