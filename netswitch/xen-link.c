@@ -29,11 +29,6 @@ void xen_link_put(struct xen_link_out *out, const char *data, size_t n)
 	out->queued += n;
 }
 
-void xen_link_drop(struct xen_link_out *out, uint32_t seed)
-{
-	xen_link_out_init(out, seed);
-}
-
 size_t xen_link_value(struct xen_link_out *out, bool again, char value[XEN_LINK_VALUE])
 {
 	int n;

@@ -37,15 +37,12 @@ struct xen_link_out {
 	char queue[XEN_LINK_QUEUE];
 };
 
-/* seed: random. */
+/* seed: random. Also to forget what is queued, in a new session. */
 void xen_link_out_init(struct xen_link_out *out, uint32_t seed);
 
 /* How many more bytes can be queued; and n of them, no more than that. */
 size_t xen_link_room(const struct xen_link_out *out);
 void xen_link_put(struct xen_link_out *out, const char *data, size_t n);
-
-/* Forgets what is queued, in a new session. */
-void xen_link_drop(struct xen_link_out *out, uint32_t seed);
 
 /*
  * The value to be written into the node, its size, or 0: nothing is to be sent. again: the chunk

@@ -12,13 +12,15 @@
 #include "netswitch/guest/dhcp.h"
 #include "netswitch/guest/nic.h"
 #include "netswitch/guest/port.h"
+#include "netswitch/guest/xenbus.h"
 
 #define LOG_MODULE "agent"
 
 static const char usage[] =
 	"usage: edgehop-guest [--port PATH | --socket FD] [--debug MODULES]\n"
 	"The agent of edgehop in a VM: carries out the network orders of the host.\n"
-	"  --port PATH      the virtio-serial port (default: the one named " PORT_NAME ")\n"
+	"  --port PATH      the virtio-serial port (default: the one named " PORT_NAME ";\n"
+	"                   without one, xenstore, in a Xen guest)\n"
 	"  --socket FD      answer on this socket, which is open, until it is closed\n"
 	"  --debug MODULES  say more: agent, nic, port, or all\n"
 	"It needs CAP_NET_ADMIN, CAP_NET_RAW, and the kernel module tcp_diag.\n";
@@ -49,6 +51,11 @@ static int await_port(const char *path)
 
 		if (path || port_find(found, &err) == 0)
 			fd = port_open(path ? path : found, &err);
+		else if (access(XENBUS_DEVICE, F_OK) == 0) {
+			error_free(err);
+			err = NULL;
+			fd = xenbus_open(XENBUS_DEVICE, &err);
+		}
 		if (fd >= 0)
 			return fd;
 		if (!told)
