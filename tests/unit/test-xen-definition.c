@@ -92,7 +92,7 @@ static void test_mistakes(void **unused)
 		{"machine: pvh", "machine: pv",
 		 "v:4:10: machine: found \"pv\", expected pvh or hvm"},
 		{"machine: pvh\n", "machine: pvh\naccel: kvm\n",
-		 "v:5:1: accel: found an unknown key, expected perhaps name"},
+		 "v:5:1: accel: found an unknown key, expected one of name, uuid, hypervisor, boot, machine, cpu, memory, hugepages, vcpus, autostart, agent, disks, nics, sites"},
 		{"machine: pvh\n", "machine: pvh\ncpu: qemu64\n",
 		 "v:5:6: cpu: found \"qemu64\", expected host"},
 		{"memory: 256M\n", "memory: 256M\nhugepages: 2M\n",
@@ -112,10 +112,10 @@ static void test_mistakes(void **unused)
 		{"kernel: vmlinuz, ", "",
 		 "v:7:7: boot.kernel: found nothing, expected a plain file name without slash"},
 		{"xvda rw", "xvda\\nextra=1",
-		 "v:7:54: boot.cmdline: found \"root=/dev/xvda?extra=1\", expected at most 1023 "
+		 "v:7:55: boot.cmdline: found \"root=/dev/xvda?extra=1\", expected at most 1023 "
 		 "printable ASCII characters without quotes and backslashes"},
 		{"xvda rw", "xvda 'rw'",
-		 "v:7:54: boot.cmdline: found \"root=/dev/xvda 'rw'\", expected at most 1023 "
+		 "v:7:55: boot.cmdline: found \"root=/dev/xvda 'rw'\", expected at most 1023 "
 		 "printable ASCII characters without quotes and backslashes"},
 		{"device: web", "device: ../sda",
 		 "v:9:27: disks[0].device: found \"../sda\", expected the plain name of a device "
