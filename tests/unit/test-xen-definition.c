@@ -123,7 +123,7 @@ static void test_mistakes(void **unused)
 		{"file: data.img, format: raw", "device: web",
 		 "v:10:26: disks[1].device: found \"web\", expected one that no other entry has"},
 		{"device: web", "device: web, file: web.img",
-		 "v:9:32: disks[0].file: found an unknown key, expected perhaps name"},
+		 "v:9:32: disks[0].file: found an unknown key, expected one of name, device, format"},
 	};
 
 	(void)unused;
