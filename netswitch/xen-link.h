@@ -23,7 +23,7 @@
  * What the other side writes is hostile: bounded, and nothing of it is remembered but the number.
  */
 #define XEN_LINK_FOLDER "data/edgehop"
-#define XEN_LINK_CHUNK	2048 /* bytes; a node's path and value are 4096 at most */
+#define XEN_LINK_CHUNK	1536 /* bytes; xenstore's quota lets a node have 2048 by default */
 #define XEN_LINK_ID	32
 #define XEN_LINK_VALUE	(XEN_LINK_ID + XEN_LINK_CHUNK)
 #define XEN_LINK_QUEUE	(128 * 1024)
