@@ -42,16 +42,11 @@ static const struct {
 	const char *name;
 	destination_request *serve;
 } requests[] = {
-	{"tunnel", destination_tunnel},
-	{"incoming", destination_incoming},
-	{"file", destination_file},
-	{"disk", destination_disk},
-	{"memory", destination_memory},
-	{"prepare", destination_prepare},
-	{"release", destination_release},
-	{"move-tunnel", destination_move_tunnel},
-	{"undo", destination_undo_request},
-	{"close", destination_close},
+	{"tunnel", destination_tunnel},	    {"incoming", destination_incoming},
+	{"file", destination_file},	    {"disk", destination_disk},
+	{"memory", destination_memory},	    {"prepare", destination_prepare},
+	{"release", destination_release},   {"move-tunnel", destination_move_tunnel},
+	{"undo", destination_undo_request}, {"close", destination_close},
 };
 
 #define RECOVER_NS (600 * NS_PER_SEC)

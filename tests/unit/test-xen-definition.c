@@ -92,7 +92,9 @@ static void test_mistakes(void **unused)
 		{"machine: pvh", "machine: pv",
 		 "v:4:10: machine: found \"pv\", expected pvh or hvm"},
 		{"machine: pvh\n", "machine: pvh\naccel: kvm\n",
-		 "v:5:1: accel: found an unknown key, expected one of name, uuid, hypervisor, boot, machine, cpu, memory, hugepages, vcpus, autostart, agent, disks, nics, sites"},
+		 "v:5:1: accel: found an unknown key, expected one of name, uuid, hypervisor, "
+		 "boot, machine, cpu, memory, hugepages, vcpus, autostart, agent, disks, nics, "
+		 "sites"},
 		{"machine: pvh\n", "machine: pvh\ncpu: qemu64\n",
 		 "v:5:6: cpu: found \"qemu64\", expected host"},
 		{"memory: 256M\n", "memory: 256M\nhugepages: 2M\n",
@@ -123,7 +125,8 @@ static void test_mistakes(void **unused)
 		{"file: data.img, format: raw", "device: web",
 		 "v:10:26: disks[1].device: found \"web\", expected one that no other entry has"},
 		{"device: web", "device: web, file: web.img",
-		 "v:9:32: disks[0].file: found an unknown key, expected one of name, device, format"},
+		 "v:9:32: disks[0].file: found an unknown key, expected one of name, device, "
+		 "format"},
 	};
 
 	(void)unused;
