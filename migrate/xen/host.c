@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <libxl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ static json_t *describe(libxl_ctx *libxl, struct error **err)
 	const libxl_version_info *version = libxl_get_version_info(libxl);
 	json_t *machines, *json;
 	libxl_physinfo info;
+	uint64_t memory;
 	char text[32];
 
 	libxl_physinfo_init(&info);
@@ -35,6 +37,7 @@ static json_t *describe(libxl_ctx *libxl, struct error **err)
 		error_set(err, EIO, "Xen does not tell what it can do");
 		return NULL;
 	}
+	memory = (info.free_pages + info.scrub_pages) * 4096;
 	machines = json_array();
 	if (info.cap_hvm && info.cap_hap) {
 		json_array_append_new(machines, json_string("pvh"));
@@ -44,8 +47,7 @@ static json_t *describe(libxl_ctx *libxl, struct error **err)
 		 version->xen_version_minor,
 		 version->xen_version_extra ? version->xen_version_extra : "");
 	json = json_pack("{s:s, s:o, s:I}", "version", text, "machines", machines,
-			 "memory_available",
-			 (json_int_t)((info.free_pages + info.scrub_pages) * 4096));
+			 "memory_available", (json_int_t)memory);
 	libxl_physinfo_dispose(&info);
 	return json;
 }

@@ -88,7 +88,9 @@ static void test_nonsense(void **unused)
 				 XEN_LINK_NOTHING);
 	assert_int_equal(xen_link_take(&in, NULL, 0, &data, &size), XEN_LINK_NOTHING);
 	memset(large, 'x', sizeof(large));
-	memcpy(large, "00000abc.1 ", 11);
+	large[sizeof(large) - 1] = '\0';
+	for (size_t i = 0; i < 11; i++)
+		large[i] = "00000abc.1 "[i];
 	assert_int_equal(xen_link_take(&in, large, 11 + XEN_LINK_CHUNK + 1, &data, &size),
 			 XEN_LINK_NOTHING);
 	assert_int_equal(xen_link_take(&in, large, 11 + XEN_LINK_CHUNK, &data, &size),
