@@ -124,13 +124,14 @@ static void begin_round(struct domain *domain, unsigned round, uint64_t pages)
 }
 
 /*
- * "Frames iteration 2 of 5", pages done and to be done. The first round's pages include those that
- * the guest has never touched, which cost nothing: then `total` is not reached.
+ * "Frames iteration 2 of 5", pages done and to be done. The first round goes through all addresses
+ * up to 4 GiB, of which what is beyond the guest's memory holds next to nothing.
  */
 void domain_note_progress(void *arg, const char *what, unsigned long done, unsigned long total)
 {
 	struct domain *domain = arg;
 	struct hv_memory *memory = &domain->now.memory;
+	unsigned long most = domain->def->memory / XC_PAGE_SIZE;
 	unsigned round = 0;
 
 	if (domain->doing != DOING_SEND)
@@ -141,6 +142,10 @@ void domain_note_progress(void *arg, const char *what, unsigned long done, unsig
 		return;
 	else
 		round = memory->rounds; /* the last one, while it is paused */
+	if (total > most) {
+		done = done > most ? most : done;
+		total = most;
+	}
 	if (done == 0 && total > 0)
 		begin_round(domain, round, total);
 	if (total < done)

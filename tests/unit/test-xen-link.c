@@ -237,11 +237,14 @@ static void test_both_ways(void **unused)
 static void test_nobody_reads(void **unused)
 {
 	static char data[4096];
+	int little = 4096;
 	struct pair pair;
 	unsigned writes;
 
 	(void)unused;
 	open_pair(&pair);
+	assert_int_equal(setsockopt(pair.theirs[0], SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)),
+			 0);
 	for (int i = 0; i < 400; i++) {
 		(void)!write(pair.ours[1], data, sizeof(data));
 		step(&pair);
