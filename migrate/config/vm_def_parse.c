@@ -9,6 +9,7 @@
 #include "common/bytes.h"
 #include "common/cleanup.h"
 #include "common/units.h"
+#include "migrate/config/vm_def_xen.h"
 #include "migrate/config/yaml.h"
 
 #define MIB		   (1ULL << 20)
@@ -21,10 +22,7 @@
 #define VCPUS_EXPECTED	   "a number from 1 to 512"
 #define MAP_OF_SITES	   "a map from site to its addresses"
 #define FORMAT_EXPECTED	   "raw"
-#define CMDLINE_EXPECTED   "at most 1023 printable ASCII characters without quotes and backslashes"
 #define DEVICE_EXPECTED	   "the plain name of a device in " VM_DEVICES
-#define XEN_MACHINES	   "pvh or hvm"
-#define XEN_CPU		   "host"
 #define ACCEL_EXPECTED	   "kvm or tcg"
 #define HUGEPAGES_EXPECTED "2M or 1G"
 #define DHCP_EXPECTED	   "4"
@@ -85,47 +83,6 @@ static bool value_format(const char *text, void *into)
 {
 	(void)into;
 	return strcmp(text, "raw") == 0;
-}
-
-/* What a kernel is told: one line, and nothing that ends a quoted string where it is written. */
-static bool value_cmdline(const char *text, void *into)
-{
-	size_t n = strlen(text);
-
-	if (n >= VM_CMDLINE_SIZE)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (text[i] < ' ' || text[i] > '~' || strchr("\"'\\", text[i]))
-			return false;
-	memcpy(into, text, n + 1);
-	return true;
-}
-
-static bool value_xen_machine(const char *text, void *into)
-{
-	if (strcmp(text, "pvh") != 0 && strcmp(text, "hvm") != 0)
-		return false;
-	memcpy(into, text, strlen(text) + 1);
-	return true;
-}
-
-/* The domain gets what Xen gives a new domain on that host. */
-static bool value_xen_cpu(const char *text, void *into)
-{
-	(void)into;
-	return strcmp(text, XEN_CPU) == 0;
-}
-
-static int read_boot(const struct yaml_node *node, void *into, struct error **err)
-{
-	static const struct yaml_field fields[] = {
-		YAML_VALUE(struct vm_boot, kernel, "kernel", value_file_name, FILE_NAME_EXPECTED),
-		YAML_OPTIONAL(struct vm_boot, initrd, "initrd", value_file_name,
-			      FILE_NAME_EXPECTED),
-		YAML_OPTIONAL(struct vm_boot, cmdline, "cmdline", value_cmdline, CMDLINE_EXPECTED),
-	};
-
-	return yaml_read_map(node, fields, ARRAY_SIZE(fields), into, err);
 }
 
 /* Exactly one of file and device; check_disks knows which hypervisor takes the latter. */
@@ -247,28 +204,6 @@ static int read_site(const struct yaml_node *node, void *item, struct error **er
 	return -1;
 }
 
-/* What Xen's definitions have otherwise: a table's row in place of QEMU's. */
-static const struct yaml_field xen_fields[] = {
-	YAML_OPTIONAL(struct vm_def, cpu, "cpu", value_xen_cpu, XEN_CPU),
-	YAML_VALUE(struct vm_def, machine, "machine", value_xen_machine, XEN_MACHINES),
-	{.key = "boot",
-	 .optional = true,
-	 .offset = offsetof(struct vm_def, boot),
-	 .map = read_boot},
-};
-
-/* `accel`, which Xen has no use for, makes room for `boot`. */
-static void make_xen_fields(struct yaml_field *fields, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (strcmp(fields[i].key, "accel") == 0)
-			fields[i] = xen_fields[2];
-		for (size_t j = 0; j < 2; j++)
-			if (strcmp(fields[i].key, xen_fields[j].key) == 0)
-				fields[i] = xen_fields[j];
-	}
-}
-
 static bool names_xen(const struct yaml_node *root)
 {
 	const struct yaml_node *node =
@@ -309,8 +244,8 @@ static int read_def(const struct yaml_node *root, struct vm_def *def, struct err
 	def->agent = true;
 	memcpy(chosen, fields, sizeof(fields));
 	if (names_xen(root)) {
-		make_xen_fields(chosen, ARRAY_SIZE(chosen));
-		strcpy(def->cpu, XEN_CPU);
+		vm_def_xen_fields(chosen, ARRAY_SIZE(chosen));
+		strcpy(def->cpu, VM_XEN_CPU);
 	}
 	return yaml_read_map(root, chosen, ARRAY_SIZE(chosen), def, err);
 }

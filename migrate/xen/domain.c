@@ -280,8 +280,7 @@ static enum hv_state state_of(const struct domain *domain, const libxl_dominfo *
 	return info->paused ? HV_PAUSED : HV_RUNNING;
 }
 
-/* What Xen says of it. false: it has none. */
-static bool ask_xen(struct domain *domain, libxl_dominfo *info)
+bool domain_ask_xen(struct domain *domain, libxl_dominfo *info)
 {
 	libxl_dominfo_init(info);
 	return domain->id != NO_DOMAIN && libxl_domain_info(domain->libxl, info, domain->id) == 0;
@@ -339,174 +338,6 @@ bool domain_is_over(const struct domain *domain, int *status)
 	return domain->over;
 }
 
-/* ---- Orders ---- */
-
-/* A request to suspend that nobody waits for any more, and that the guest has not seen yet. */
-static void withdraw_suspend(struct domain *domain)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/local/domain/%u/control/shutdown", domain->id);
-	for (int i = 0; i < 3; i++) {
-		xs_transaction_t t = xs_transaction_start(domain->xs);
-		unsigned n = 0;
-		auto_free char *value = t ? xs_read(domain->xs, t, path, &n) : NULL;
-		bool there = value && strcmp(value, "suspend") == 0;
-
-		if (!t)
-			return;
-		if (there)
-			xs_write(domain->xs, t, path, "", 0);
-		if (xs_transaction_end(domain->xs, t, !there) || errno != EAGAIN || !there)
-			return;
-	}
-}
-
-/* What a predecessor's save may have left on. */
-static void stop_log_dirty(struct domain *domain)
-{
-	if (xc_shadow_control(domain->xc, domain->id, XEN_DOMCTL_SHADOW_OP_OFF, NULL, 0) < 0)
-		log_debug("no log of dirty pages was to be ended: %s", strerror(errno));
-}
-
-/* Lets it run on, from wherever it stands. */
-static int run(struct domain *domain, struct error **err)
-{
-	libxl_dominfo info;
-	int rc = 0;
-
-	logger_forget(domain->logger);
-	if (!ask_xen(domain, &info))
-		return error_set(err, ESRCH, "there is no domain that could run");
-	if (domain->unfinished)
-		return error_set(err, EINVAL,
-				 "domain %u was never finished: it can only be destroyed",
-				 domain->id);
-	if (info.shutdown && info.shutdown_reason == LIBXL_SHUTDOWN_REASON_SUSPEND) {
-		rc = libxl_domain_resume(domain->libxl, domain->id, 1, NULL);
-		domain->now.memory.phase = domain->now.memory.phase == HV_MEMORY_COMPLETED
-						   ? HV_MEMORY_NONE
-						   : domain->now.memory.phase;
-	}
-	if (rc == 0 && info.paused)
-		rc = libxl_domain_unpause(domain->libxl, domain->id, NULL);
-	libxl_dominfo_dispose(&info);
-	return rc ? domain_libxl_error(domain, rc, err, "the guest can't be let run") : 0;
-}
-
-static int order_resume(struct domain *domain, struct error **err)
-{
-	if (domain->expected || domain->doing == DOING_RESTORE)
-		return error_set(err, EINVAL, "not all of its state has arrived yet");
-	if (domain->doing != DOING_NOTHING)
-		return error_set(err, EBUSY, "something else is being done with it");
-	domain->want_running = true;
-	return run(domain, err);
-}
-
-static int order_revive(struct domain *domain, struct error **err)
-{
-	if (domain->id == NO_DOMAIN)
-		return error_set(err, ESRCH, "there is no domain that could run");
-	domain->want_running = true;
-	if (domain->doing == DOING_SEND) {
-		domain_stop_stream(domain);
-		return 0; /* the rest when that has ended */
-	}
-	if (domain->doing != DOING_NOTHING)
-		return error_set(err, EBUSY, "something else is being done with it");
-	withdraw_suspend(domain);
-	stop_log_dirty(domain);
-	return run(domain, err);
-}
-
-static int order_pause(struct domain *domain, struct error **err)
-{
-	int rc;
-
-	if (domain->doing != DOING_NOTHING || domain->id == NO_DOMAIN)
-		return error_set(err, EBUSY, "found it %s, expected it to run",
-				 hv_state_name(domain->now.state));
-	rc = libxl_domain_pause(domain->libxl, domain->id, NULL);
-	return rc ? domain_libxl_error(domain, rc, err, "the guest can't be paused") : 0;
-}
-
-static int order_power_off(struct domain *domain, struct error **err)
-{
-	int rc;
-
-	if (domain->id == NO_DOMAIN)
-		return error_set(err, ESRCH, "there is no domain that could power off");
-	rc = libxl_domain_shutdown(domain->libxl, domain->id, NULL);
-	if (rc == ERROR_NOPARAVIRT)
-		rc = libxl_send_trigger(domain->libxl, domain->id, LIBXL_TRIGGER_POWER, 0, NULL);
-	return rc ? domain_libxl_error(domain, rc, err, "the guest can't be asked") : 0;
-}
-
-static void destroy(struct domain *domain)
-{
-	libxl_asyncop_how how = domain_how(domain);
-	int rc;
-
-	domain->want_gone = false;
-	domain->doing = DOING_DESTROY;
-	rc = libxl_domain_destroy(domain->libxl, domain->id, &how);
-	if (rc) {
-		domain->ended = true;
-		domain->rc = rc;
-	}
-}
-
-static int order_destroy(struct domain *domain)
-{
-	domain->rebuild = false;
-	if (domain->doing == DOING_SEND || domain->doing == DOING_RESTORE)
-		domain_stop_stream(domain);
-	if (domain->doing != DOING_NOTHING)
-		domain->want_gone = domain->doing != DOING_DESTROY;
-	else if (domain->id != NO_DOMAIN)
-		destroy(domain);
-	else
-		domain->over = true;
-	return 0;
-}
-
-static int order_cancel(struct domain *domain)
-{
-	if (domain->doing != DOING_SEND)
-		return 0;
-	domain->want_running = true;
-	domain_stop_stream(domain);
-	return 0;
-}
-
-int domain_order(struct domain *domain, const struct xen_request *request, struct error **err)
-{
-	logger_forget(domain->logger);
-	domain->now.why[0] = '\0';
-	switch (request->order) {
-	case XEN_PAUSE:
-		return order_pause(domain, err);
-	case XEN_RESUME:
-		return order_resume(domain, err);
-	case XEN_REVIVE:
-		return order_revive(domain, err);
-	case XEN_POWER_OFF:
-		return order_power_off(domain, err);
-	case XEN_DESTROY:
-		return order_destroy(domain);
-	case XEN_LISTEN:
-		return domain_listen(domain, request->path, err);
-	case XEN_SEND:
-		return domain_send(domain, request->path, err);
-	case XEN_CANCEL:
-		return order_cancel(domain);
-	default:
-		return error_set(err, EINVAL, "order %s: not one for a domain",
-				 xen_order_name(request->order));
-	}
-}
-
 /* ---- What follows when something has ended ---- */
 
 static void build_ended(struct domain *domain, struct error **err)
@@ -521,11 +352,11 @@ static void build_ended(struct domain *domain, struct error **err)
 	domain_arrived(domain, domain->fresh_id);
 	if (domain_connect_devices(domain, err) < 0) {
 		domain->status = 1;
-		destroy(domain);
+		domain_destroy(domain);
 		return;
 	}
 	domain_finished(domain);
-	(void)run(domain, err);
+	(void)domain_run(domain, err);
 }
 
 void domain_finished(struct domain *domain)
@@ -572,7 +403,7 @@ static void go_on(struct domain *domain)
 		complain(domain, why);
 	domain_changed(domain);
 	if (domain->want_gone && domain->doing == DOING_NOTHING)
-		order_destroy(domain);
+		domain_order_destroy(domain);
 }
 
 /* What the guest has done by itself. */
@@ -585,18 +416,18 @@ static void follow_guest(struct domain *domain, const libxl_dominfo *info)
 	switch (info->shutdown_reason) {
 	case LIBXL_SHUTDOWN_REASON_POWEROFF:
 		log_info("the guest has powered off");
-		destroy(domain);
+		domain_destroy(domain);
 		break;
 	case LIBXL_SHUTDOWN_REASON_REBOOT:
 		log_info("the guest reboots");
 		domain->rebuild = true;
-		destroy(domain);
+		domain_destroy(domain);
 		break;
 	case LIBXL_SHUTDOWN_REASON_SUSPEND:
 		if (!domain->want_running)
 			break;
 		log_info("the guest was suspended, and is let run on");
-		if (run(domain, &why) < 0) {
+		if (domain_run(domain, &why) < 0) {
 			domain->want_running = false;
 			complain(domain, why);
 		}
@@ -616,12 +447,12 @@ static void step(struct domain *domain)
 		libxl_event_free(domain->libxl, event);
 	if (domain->ended)
 		go_on(domain);
-	there = ask_xen(domain, &info);
+	there = domain_ask_xen(domain, &info);
 	if (there)
 		follow_guest(domain, &info);
 	if (there)
 		libxl_dominfo_dispose(&info);
-	there = ask_xen(domain, &info);
+	there = domain_ask_xen(domain, &info);
 	if (!there && domain->id != NO_DOMAIN && domain->doing == DOING_NOTHING) {
 		log_warn("domain %u is gone: somebody else has destroyed it", domain->id);
 		lose_domain(domain);

@@ -11,7 +11,8 @@
 
 /*
  * The parts of a domain among themselves:
- *     domain.c    orders, states, what follows from what
+ *     domain.c    beginnings, states, what follows from what
+ *     orders.c    what the driver may order
  *     build.c     from the definition to what libxl builds or restores
  *     devices.c   disks and vNICs: what hotplug scripts would do
  *     stream.c    the VM's state out and in
@@ -73,6 +74,16 @@ libxl_asyncop_how domain_how(struct domain *domain);
 
 /* "WHAT: libxl's first words of an error, libxl error RC". Returns -1. */
 int domain_libxl_error(struct domain *domain, int rc, struct error **err, const char *what);
+
+/* domain.c: what Xen says of it, to be disposed of. false: it has none. */
+bool domain_ask_xen(struct domain *domain, libxl_dominfo *info);
+
+/* orders.c: lets it run on, from wherever it stands. */
+int domain_run(struct domain *domain, struct error **err);
+
+/* orders.c: now (nothing is being done), or as soon as that has ended. */
+void domain_destroy(struct domain *domain);
+int domain_order_destroy(struct domain *domain);
 
 /* build.c: makes domain->config; domain_drop_config when libxl is through with it. */
 int domain_make_config(struct domain *domain, struct error **err);

@@ -29,10 +29,10 @@ page_options()
 		}' "$repo/docs/man/$1" | sort -u | grep -vx -e --help -e --version || true
 }
 
-# parser_keys FILE: the keys that a parser of the configuration knows
+# parser_keys WHAT: the keys that the parsers of that part of the configuration know
 parser_keys()
 {
-	tr '\n\t' '  ' <"$repo/migrate/config/$1" |
+	cat "$repo/migrate/config/$1"_*.c | tr '\n\t' '  ' |
 		grep -oE '(YAML_(VALUE|OPTIONAL|ITEMS)\([^"]*|\.key = )"[a-z_-]+"' | grep -oE '[a-z_-]+"$' | tr -d '"' | sort -u
 }
 
