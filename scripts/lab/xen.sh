@@ -79,7 +79,8 @@ xen_power()
 }
 
 # xen_link HOST: the connection that all commands on the host go through. One that ended, with its host perhaps, has left
-# its socket.
+# its socket. The time is for the whole handshake, which an emulated host on a busy machine may need: who gives up sooner and
+# tries again keeps it from ever getting there.
 xen_link()
 {
 	local image warm
@@ -87,7 +88,7 @@ xen_link()
 	xen_folders
 	rm -f "$run/hosts/$1/link"
 	xen_inside "$1" ssh -F none -MNf -S "$run/hosts/$1/link" -p 2222 -i "$image/link_key" \
-		-o UserKnownHostsFile="$image/known_hosts" -o BatchMode=yes -o ConnectTimeout=5 -o LogLevel=ERROR \
+		-o UserKnownHostsFile="$image/known_hosts" -o BatchMode=yes -o ConnectTimeout=120 -o LogLevel=ERROR \
 		root@10.83.0.2 </dev/null >/dev/null 2>&1 9>&- 8>&-
 }
 
@@ -150,7 +151,7 @@ xen_boot()
 	} | nsenter --target "$(host_pid "$1")" --net ip -batch -
 	! host_running inet || mgmt_line "$1"
 	xen_power "$1"
-	wait_until 300 xen_link "$1" || die "host '$1' does not come up: $(tail -n 3 "$run/hosts/$1/console")"
+	wait_until 600 xen_link "$1" || die "host '$1' does not come up: $(tail -n 3 "$run/hosts/$1/console")"
 	xen_settle "$1"
 }
 
