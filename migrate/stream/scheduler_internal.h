@@ -49,7 +49,7 @@ enum scheduler_stage {
 struct scheduler {
 	struct scheduler_options options;
 	const struct stream_format *format;
-	struct stream *stream;
+	struct stream_rewriter *stream;
 	enum scheduler_stage stage;
 	bool finishing; /* scheduler_finish */
 	bool all_came;	/* the hypervisor's last page has come */

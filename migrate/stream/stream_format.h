@@ -47,7 +47,7 @@ struct stream_events {
 	int (*pages_end)(void *arg, struct error **err);
 };
 
-struct stream;
+struct stream_rewriter;
 
 struct stream_format {
 	const char *name;
@@ -59,26 +59,26 @@ struct stream_format {
 	 * pages: of guest memory, for a format that does not tell (Xen's); else ignored. The
 	 * events are called with arg. NULL: ENOMEM.
 	 */
-	struct stream *(*create)(const struct stream_events *events, void *arg, uint64_t pages,
-				 struct error **err);
-	void (*destroy)(struct stream *stream); /* takes NULL */
+	struct stream_rewriter *(*create)(const struct stream_events *events, void *arg,
+					  uint64_t pages, struct error **err);
+	void (*destroy)(struct stream_rewriter *f); /* takes NULL */
 
 	/* As the reader's: the next n bytes; the stream ended here. */
-	int (*feed)(struct stream *stream, const uint8_t *bytes, size_t n, struct error **err);
-	int (*feed_end)(struct stream *stream, struct error **err);
+	int (*feed)(struct stream_rewriter *f, const uint8_t *bytes, size_t n, struct error **err);
+	int (*feed_end)(struct stream_rewriter *f, struct error **err);
 
 	/*
 	 * Appends a page to the queue, now or with others, in the last round if `last`; all that
 	 * wait; or all and what ends the pages. From the event `rounds` on. ENOMEM.
 	 */
-	int (*write_page)(struct stream *stream, struct byte_queue *out, size_t block,
+	int (*write_page)(struct stream_rewriter *f, struct byte_queue *out, size_t block,
 			  uint64_t page, const uint8_t *content, uint8_t kind, bool last,
 			  struct error **err);
-	int (*flush)(struct stream *stream, struct byte_queue *out, struct error **err);
-	int (*end_pages)(struct stream *stream, struct byte_queue *out, struct error **err);
+	int (*flush)(struct stream_rewriter *f, struct byte_queue *out, struct error **err);
+	int (*end_pages)(struct stream_rewriter *f, struct byte_queue *out, struct error **err);
 
 	/* Bytes that write_page has kept by now. */
-	size_t (*unflushed)(const struct stream *stream);
+	size_t (*unflushed)(const struct stream_rewriter *f);
 };
 
 extern const struct stream_format stream_format_qemu, stream_format_xen;

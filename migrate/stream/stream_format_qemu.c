@@ -10,7 +10,7 @@
 /* QEMU's: pages in sections; the last round is a section of its own kind. `kind` is the fill. */
 #define PART_PAGES 256 /* pages in a section of ours */
 
-struct stream {
+struct stream_rewriter {
 	const struct stream_events *events;
 	void *arg;
 	struct qemu_reader *reader;
@@ -22,20 +22,20 @@ struct stream {
 
 static int on_opaque(void *arg, const uint8_t *bytes, size_t n, struct error **err)
 {
-	struct stream *f = arg;
+	struct stream_rewriter *f = arg;
 
 	return f->events->opaque(f->arg, bytes, n, err);
 }
 
 static int on_block(void *arg, size_t index, const struct qemu_block *block, struct error **err)
 {
-	struct stream *f = arg;
+	struct stream_rewriter *f = arg;
 
 	(void)index;
 	return f->events->block(f->arg, block->bytes / QEMU_PAGE, err);
 }
 
-static int begin_rounds(struct stream *f, struct error **err)
+static int begin_rounds(struct stream_rewriter *f, struct error **err)
 {
 	if (qemu_writer_format(f->writer, f->reader) < 0)
 		return error_set(err, EPROTO, "the memory stream has pages before its blocks");
@@ -45,7 +45,7 @@ static int begin_rounds(struct stream *f, struct error **err)
 
 static int on_part_begin(void *arg, bool last, struct error **err)
 {
-	struct stream *f = arg;
+	struct stream_rewriter *f = arg;
 
 	if (!f->in_rounds && begin_rounds(f, err) < 0)
 		return -1;
@@ -55,19 +55,19 @@ static int on_part_begin(void *arg, bool last, struct error **err)
 static int on_page(void *arg, size_t block, uint64_t page, const uint8_t *content, uint8_t fill,
 		   struct error **err)
 {
-	struct stream *f = arg;
+	struct stream_rewriter *f = arg;
 
 	return f->events->page(f->arg, block, page, content, fill, err);
 }
 
 static int on_part_end(void *arg, bool last, struct error **err)
 {
-	struct stream *f = arg;
+	struct stream_rewriter *f = arg;
 
 	return last ? f->events->pages_end(f->arg, err) : 0;
 }
 
-static void destroy(struct stream *f)
+static void destroy(struct stream_rewriter *f)
 {
 	if (!f)
 		return;
@@ -76,10 +76,10 @@ static void destroy(struct stream *f)
 	free(f);
 }
 
-static struct stream *create(const struct stream_events *events, void *arg, uint64_t pages,
-			     struct error **err)
+static struct stream_rewriter *create(const struct stream_events *events, void *arg, uint64_t pages,
+				      struct error **err)
 {
-	struct stream *f = calloc(1, sizeof(*f));
+	struct stream_rewriter *f = calloc(1, sizeof(*f));
 	struct qemu_stream_sink sink = {on_opaque, on_block,	on_part_begin,
 					on_page,   on_part_end, f};
 
@@ -100,12 +100,12 @@ static struct stream *create(const struct stream_events *events, void *arg, uint
 	return f;
 }
 
-static int feed(struct stream *f, const uint8_t *bytes, size_t n, struct error **err)
+static int feed(struct stream_rewriter *f, const uint8_t *bytes, size_t n, struct error **err)
 {
 	return qemu_reader_feed(f->reader, bytes, n, err);
 }
 
-static int feed_end(struct stream *f, struct error **err)
+static int feed_end(struct stream_rewriter *f, struct error **err)
 {
 	return qemu_reader_end(f->reader, err);
 }
@@ -119,7 +119,8 @@ static uint8_t *reserve(struct byte_queue *out, size_t n, struct error **err)
 	return place;
 }
 
-static int open_part(struct stream *f, struct byte_queue *out, bool last, struct error **err)
+static int open_part(struct stream_rewriter *f, struct byte_queue *out, bool last,
+		     struct error **err)
 {
 	uint8_t *place = reserve(out, QEMU_HEADER_MOST, err);
 
@@ -132,7 +133,7 @@ static int open_part(struct stream *f, struct byte_queue *out, bool last, struct
 	return 0;
 }
 
-static int close_part(struct stream *f, struct byte_queue *out, struct error **err)
+static int close_part(struct stream_rewriter *f, struct byte_queue *out, struct error **err)
 {
 	uint8_t *place;
 
@@ -146,8 +147,9 @@ static int close_part(struct stream *f, struct byte_queue *out, struct error **e
 	return 0;
 }
 
-static int write_page(struct stream *f, struct byte_queue *out, size_t block, uint64_t page,
-		      const uint8_t *content, uint8_t kind, bool last, struct error **err)
+static int write_page(struct stream_rewriter *f, struct byte_queue *out, size_t block,
+		      uint64_t page, const uint8_t *content, uint8_t kind, bool last,
+		      struct error **err)
 {
 	uint8_t *place;
 	size_t n;
@@ -169,13 +171,13 @@ static int write_page(struct stream *f, struct byte_queue *out, size_t block, ui
 }
 
 /* There is one section that ends memory. */
-static int flush(struct stream *f, struct byte_queue *out, struct error **err)
+static int flush(struct stream_rewriter *f, struct byte_queue *out, struct error **err)
 {
 	return f->last ? 0 : close_part(f, out, err);
 }
 
 /* It is there, whether there are pages for it or not. */
-static int end_pages(struct stream *f, struct byte_queue *out, struct error **err)
+static int end_pages(struct stream_rewriter *f, struct byte_queue *out, struct error **err)
 {
 	if (flush(f, out, err) < 0)
 		return -1;
@@ -184,7 +186,7 @@ static int end_pages(struct stream *f, struct byte_queue *out, struct error **er
 	return close_part(f, out, err);
 }
 
-static size_t unflushed(const struct stream *f)
+static size_t unflushed(const struct stream_rewriter *f)
 {
 	(void)f;
 	return 0;

@@ -17,7 +17,7 @@
 	32 /* pages that are written at once: a receiver maps them all, one batch after the other  \
 	    */
 
-struct stream {
+struct stream_rewriter {
 	const struct stream_events *events;
 	void *arg;
 	struct xen_reader *reader;
@@ -31,14 +31,14 @@ struct stream {
 
 static int on_opaque(void *arg, const uint8_t *bytes, size_t n, struct error **err)
 {
-	struct stream *f = arg;
+	struct stream_rewriter *f = arg;
 
 	return f->events->opaque(f->arg, bytes, n, err);
 }
 
 static int on_memory(void *arg, const struct xen_memory *memory, struct error **err)
 {
-	struct stream *f = arg;
+	struct stream_rewriter *f = arg;
 
 	(void)memory;
 	if (f->events->block(f->arg, f->pages, err) < 0)
@@ -58,7 +58,7 @@ static int on_batch(void *arg, const struct xen_page *pages, size_t count, struc
 static int on_page(void *arg, const struct xen_page *page, const uint8_t *content,
 		   struct error **err)
 {
-	struct stream *f = arg;
+	struct stream_rewriter *f = arg;
 
 	if (page->pfn >= f->pages)
 		return error_set(err, EPROTO,
@@ -78,14 +78,14 @@ static int on_batch_end(void *arg, struct error **err)
 
 static int on_paused(void *arg, struct error **err)
 {
-	struct stream *f = arg;
+	struct stream_rewriter *f = arg;
 
 	if (f->events->last(f->arg, err) < 0)
 		return -1;
 	return f->events->pages_end(f->arg, err);
 }
 
-static void destroy(struct stream *f)
+static void destroy(struct stream_rewriter *f)
 {
 	if (!f)
 		return;
@@ -93,10 +93,10 @@ static void destroy(struct stream *f)
 	free(f);
 }
 
-static struct stream *create(const struct stream_events *events, void *arg, uint64_t pages,
-			     struct error **err)
+static struct stream_rewriter *create(const struct stream_events *events, void *arg, uint64_t pages,
+				      struct error **err)
 {
-	struct stream *f = calloc(1, sizeof(*f));
+	struct stream_rewriter *f = calloc(1, sizeof(*f));
 	struct xen_stream_sink sink = {on_opaque,    on_memory, on_batch, on_page,
 				       on_batch_end, on_paused, f};
 
@@ -115,17 +115,17 @@ static struct stream *create(const struct stream_events *events, void *arg, uint
 	return f;
 }
 
-static int feed(struct stream *f, const uint8_t *bytes, size_t n, struct error **err)
+static int feed(struct stream_rewriter *f, const uint8_t *bytes, size_t n, struct error **err)
 {
 	return xen_reader_feed(f->reader, bytes, n, err);
 }
 
-static int feed_end(struct stream *f, struct error **err)
+static int feed_end(struct stream_rewriter *f, struct error **err)
 {
 	return xen_reader_end(f->reader, err);
 }
 
-static int flush(struct stream *f, struct byte_queue *out, struct error **err)
+static int flush(struct stream_rewriter *f, struct byte_queue *out, struct error **err)
 {
 	size_t bytes = f->contents * XEN_PAGE_SIZE;
 	uint8_t *place;
@@ -142,8 +142,9 @@ static int flush(struct stream *f, struct byte_queue *out, struct error **err)
 	return 0;
 }
 
-static int write_page(struct stream *f, struct byte_queue *out, size_t block, uint64_t page,
-		      const uint8_t *content, uint8_t kind, bool last, struct error **err)
+static int write_page(struct stream_rewriter *f, struct byte_queue *out, size_t block,
+		      uint64_t page, const uint8_t *content, uint8_t kind, bool last,
+		      struct error **err)
 {
 	(void)block;
 	(void)last;
@@ -154,7 +155,7 @@ static int write_page(struct stream *f, struct byte_queue *out, size_t block, ui
 	return f->count == BATCH ? flush(f, out, err) : 0;
 }
 
-static size_t unflushed(const struct stream *f)
+static size_t unflushed(const struct stream_rewriter *f)
 {
 	return f->contents * XEN_PAGE_SIZE;
 }
