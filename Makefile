@@ -120,8 +120,8 @@ REPLAYS := $(FUZZED:%=$(B)/fuzz/test-fuzz-%)
 FUZZ_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -Wall -Wextra -Wno-missing-field-initializers -Werror -fsanitize=fuzzer,address,undefined \
 	-fno-sanitize-recover=all -fno-omit-frame-pointer
 # What a target fuzzes, compiled with it: clang's fuzzer follows the branches in there.
-FUZZ_qemu-stream := $(wildcard migrate/stream/qemu_*.c) common/error.c
-FUZZ_xen-stream := $(wildcard migrate/stream/xen_*.c) common/error.c
+FUZZ_qemu-stream := $(wildcard migrate/stream/qemu_*.c) migrate/stream/cutter.c common/error.c
+FUZZ_xen-stream := $(wildcard migrate/stream/xen_*.c) migrate/stream/cutter.c common/error.c
 
 $(B)/fuzz/test-fuzz-%: tests/fuzz/fuzz-%.c tests/fuzz/replay.c $(B)/san/libunits.a
 	@mkdir -p $(@D)
