@@ -30,9 +30,10 @@ struct xen_precopy {
 
 	unsigned rounds;
 	bool in_round;
-	double start;			 /* of the first round */
-	double began;			 /* the round under way, or the pause */
-	double rate_pages, rate_seconds; /* measured, older ones with less weight */
+	double start;		 /* of the first round */
+	double began;		 /* the round under way, or the pause */
+	double rate;		 /* measured, pages/s; 0: not yet */
+	enum stop_reason reason; /* of the last round's end */
 	struct policy_counts chosen;
 	struct xen_counts before; /* totals when the round began */
 	bool skips, skipped_all;  /* this round skips; the last one that did sent next to nothing */
@@ -92,20 +93,18 @@ bool xen_precopy_in_round(const struct xen_precopy *precopy)
 /* pages/s; 0: not known yet */
 static double link_rate(const struct xen_precopy *precopy)
 {
-	if (precopy->params.rate > 0)
-		return precopy->params.rate / PAGE;
-	return precopy->rate_seconds > 0 ? precopy->rate_pages / precopy->rate_seconds : 0;
+	return precopy->params.rate > 0 ? precopy->params.rate / PAGE : precopy->rate;
 }
 
 static void measure_rate(struct xen_precopy *precopy, uint64_t contents, double seconds)
 {
-	double weight;
+	double found, old;
 
 	if (!(seconds > 0) || contents == 0)
 		return;
-	weight = exp(-seconds / RATE_MEMORY);
-	precopy->rate_pages = precopy->rate_pages * weight + (double)contents;
-	precopy->rate_seconds = precopy->rate_seconds * weight + seconds;
+	found = (double)contents / seconds;
+	old = precopy->rate > 0 ? exp(-seconds / RATE_MEMORY) : 0;
+	precopy->rate = precopy->rate * old + found * (1 - old);
 }
 
 static bool holds_back(const struct xen_precopy *precopy)
@@ -267,7 +266,7 @@ enum xen_verdict xen_precopy_end(struct xen_precopy *precopy, double now,
 	round->remaining = counts->pending;
 	if (precopy->rounds == 1 && precopy->heat)
 		know_memory(precopy, round);
-	measure_rate(precopy, round->contents, round->seconds);
+	measure_rate(precopy, round->contents, counts->seconds - precopy->before.seconds);
 	note_progress(precopy, now, round->remaining);
 
 	rate = link_rate(precopy);
@@ -275,7 +274,7 @@ enum xen_verdict xen_precopy_end(struct xen_precopy *precopy, double now,
 	round->pause = precopy->stop.config.fixed;
 	if (round->remaining)
 		round->pause += rate > 0 ? (double)round->remaining / rate : 0;
-	round->reason = decide(precopy, now, round);
+	round->reason = precopy->reason = decide(precopy, now, round);
 	round->verdict = judge(precopy, round->reason);
 
 	precopy->skipped_all = precopy->skips && (double)round->contents < rate * SHORTEST_ROUND &&
@@ -301,6 +300,7 @@ void xen_precopy_done(struct xen_precopy *precopy, double now, const struct xen_
 	round->dirty = counts->pending;
 	round->dirtied = 0;
 	round->rate = link_rate(precopy) * PAGE;
+	round->reason = precopy->reason;
 	round->verdict = XEN_PAUSE;
 	LIMITED(round->text, "the guest is suspended, its memory is sent");
 }

@@ -53,6 +53,7 @@ struct xen_precopy;
 struct xen_counts {
 	uint64_t written;   /* pages sent, holes included */
 	uint64_t contents;  /* of those, with contents */
+	double seconds;	    /* it took to read and write those, without holes and hypercalls */
 	uint64_t redirtied; /* left out, as they were dirty again before their turn */
 	uint64_t pending;   /* now: pages the destination lacks in their newest version */
 	uint64_t logged;    /* now: pages written to since the round began */

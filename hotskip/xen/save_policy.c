@@ -184,6 +184,7 @@ static struct xen_counts counts_of(const struct precopy_stats *stats)
 	return (struct xen_counts){
 		.written = stats->total_written,
 		.contents = stats->total_contents,
+		.seconds = (double)stats->contents_ns / 1e9,
 		.redirtied = stats->total_redirtied,
 		.pending = stats->dirty_count > 0 ? (uint64_t)stats->dirty_count : 0,
 		.logged = stats->logged_count,
