@@ -15,6 +15,7 @@
 #define PAGE		   4096.0
 #define RATE_MEMORY	   3.0 /* s in which a measurement loses its weight by e */
 #define STUCK_ROUNDS	   8
+#define HOPELESS_PART	   4
 #define HOPELESS_ROUNDS	   4
 #define STUCK_SECONDS	   2.0
 #define STUCK_DOWNTIMES	   5
@@ -124,11 +125,11 @@ static int first_round(struct xen_precopy *precopy, double now, uint64_t pages,
 	return 0;
 }
 
-static void foresee(struct xen_precopy *precopy)
+static void foresee(struct xen_precopy *precopy, double target)
 {
-	double dirty = (double)precopy->chosen.dirty;
+	double dirty = (double)precopy->chosen.dirty, reachable = precopy->chosen.reachable;
 
-	if (precopy->chosen.reachable > dirty - dirty / STUCK_PART)
+	if (reachable > target && reachable > dirty - dirty / HOPELESS_PART)
 		precopy->hopeless++;
 	else
 		precopy->hopeless = 0;
@@ -154,7 +155,7 @@ int xen_precopy_begin(struct xen_precopy *precopy, double now, uint64_t pages,
 		link.target = (double)stop_target_pages(&precopy->stop.config, link.rate);
 		policy_step(&precopy->policy, precopy->heat, pending, &link, dirty,
 			    &precopy->chosen);
-		foresee(precopy);
+		foresee(precopy, link.target);
 	}
 	precopy->began = now;
 	precopy->in_round = true;
@@ -222,7 +223,12 @@ static enum stop_reason decide(struct xen_precopy *precopy, double now, struct x
 			now - precopy->lowest_at);
 		return STOP_SMART;
 	}
-	if (reason == STOP_SMART && holds_back(precopy))
+	if (reason == STOP_SMART && precopy->hopeless >= HOPELESS_ROUNDS)
+		LIMITED(round->text,
+			"the target can't be met: pages are written to as fast as they are sent; "
+			"%llu remain, fewer than after each of the rounds before",
+			(unsigned long long)round->remaining);
+	else if (reason == STOP_SMART && holds_back(precopy))
 		LIMITED(round->text,
 			"no progress since %llu pages remained, %.3g s ago; %llu remain, fewer "
 			"than after each of the rounds before",

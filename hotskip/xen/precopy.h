@@ -36,8 +36,9 @@
  * (any but none) the crossover is replaced. Smart stop is armed when one of these is so, and then
  * takes the first minimum of its window:
  *
- *  - the plan (plan.h) finds no threshold that would lower what is dirty by 1/32, four rounds in a
- *    row: the hot set is larger than the target and written to faster than the link sends;
+ *  - four rounds in a row the plan (plan.h) finds no threshold that would meet the target, or lower
+ *    what is dirty by a quarter: the hot set is larger than the target and written to about as fast
+ *    as the link sends;
  *  - the remainder has not fallen by 1/32 for 8 rounds and for the longer of 2 s and 5 target
  *    downtimes.
  *
