@@ -205,5 +205,6 @@ uninstall:
 clean:
 	rm -rf $(B)
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+# Xen's tree, which scripts/build-xen-helper keeps there, has rules of its own.
+-include $(shell find $(B) -path $(B)/xen-helper -prune -o -type f -name '*.d' -print 2>/dev/null)
 .SECONDARY:

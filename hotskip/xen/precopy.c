@@ -325,6 +325,8 @@ static double number(double x)
 
 int xen_round_line(const struct xen_round *round, const char *event, char *line, size_t size)
 {
+	uint64_t skipped = round->held + round->redirtied;
+
 	return snprintf(line, size,
 			"{\"event\":\"%s\",\"round\":%u,\"dirty\":%llu,\"sent\":%llu,"
 			"\"contents\":%llu,\"held\":%llu,\"redirtied\":%llu,\"skipped\":%llu,"
@@ -334,9 +336,9 @@ int xen_round_line(const struct xen_round *round, const char *event, char *line,
 			event, round->round, (unsigned long long)round->dirty,
 			(unsigned long long)round->sent, (unsigned long long)round->contents,
 			(unsigned long long)round->held, (unsigned long long)round->redirtied,
-			(unsigned long long)(round->held + round->redirtied),
-			(unsigned long long)round->dirtied, (unsigned long long)round->remaining,
-			number(round->seconds), number(round->elapsed),
-			(double)round->contents * PAGE, number(round->rate), number(round->pause),
-			verdicts[round->verdict], stop_reason_name(round->reason), round->text);
+			(unsigned long long)skipped, (unsigned long long)round->dirtied,
+			(unsigned long long)round->remaining, number(round->seconds),
+			number(round->elapsed), (double)round->contents * PAGE, number(round->rate),
+			number(round->pause), verdicts[round->verdict],
+			stop_reason_name(round->reason), round->text);
 }
