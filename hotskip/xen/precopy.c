@@ -78,10 +78,7 @@ void xen_precopy_rebound(struct xen_precopy *precopy, const struct xen_params *p
 	stop->downtime = params->stop.downtime;
 	stop->fixed = params->stop.fixed;
 	stop->time_limit = params->stop.time_limit;
-	if (params->stop.time_limit > 0)
-		stop->rules |= 1u << STOP_TIME;
-	else
-		stop->rules &= ~(1u << STOP_TIME);
+	stop->rules = params->stop.rules;
 	precopy->params.rate = params->rate;
 	precopy->params.abort_unmet = params->abort_unmet;
 }

@@ -89,8 +89,8 @@ struct xen_precopy *xen_precopy_create(const struct xen_params *params, struct e
 void xen_precopy_destroy(struct xen_precopy *precopy); /* takes NULL */
 
 /*
- * Bounds that change while it runs: downtime, fixed, time, unmet and rate are taken from params,
- * the rest stays.
+ * Bounds that change while it runs: downtime, fixed, time, stop, unmet and rate are taken from
+ * params, the rest stays.
  */
 void xen_precopy_rebound(struct xen_precopy *precopy, const struct xen_params *params);
 
