@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,8 +42,8 @@ static struct {
 	struct xen_precopy *precopy;
 	xentoollog_logger *logger;
 	const char *file; /* of parameters, or NULL */
-	struct timespec file_time;
-	int stats; /* -1: none */
+	char *text;	  /* what it had when last looked at */
+	int stats;	  /* -1: none */
 	int domid;
 	int (*suspend)(void *data);
 } policy = {.stats = -1};
@@ -122,14 +121,13 @@ static int open_stats(struct error **err)
 }
 
 /* The parameters' text, the caller's to free. */
-static char *read_file(const char *path, struct timespec *changed, struct error **err)
+static char *read_file(const char *path, struct error **err)
 {
 	char text[8192];
 	auto_file file = fopen(path, "re");
-	struct stat st;
 	size_t length;
 
-	if (!file || fstat(fileno(file), &st) < 0) {
+	if (!file) {
 		error_errno(err, "can't read %s", path);
 		return NULL;
 	}
@@ -139,44 +137,45 @@ static char *read_file(const char *path, struct timespec *changed, struct error 
 		return NULL;
 	}
 	text[length] = '\0';
-	*changed = st.st_mtim;
 	return strdup(text);
 }
 
 static int read_params(const char *value, struct xen_params *params, struct error **err)
 {
-	auto_free char *text = NULL;
-
 	if (value[0] == '@') {
 		policy.file = value + 1;
-		text = read_file(policy.file, &policy.file_time, err);
-		if (!text)
+		policy.text = read_file(policy.file, err);
+		if (!policy.text)
 			return error_wrap(err, "EDGEHOP_XEN_PRECOPY");
 	}
-	if (xen_params_parse(text ? text : value, params, err) < 0)
+	if (xen_params_parse(policy.text ? policy.text : value, params, err) < 0)
 		return error_wrap(err, "%s", policy.file ? policy.file : "EDGEHOP_XEN_PRECOPY");
 	return 0;
 }
 
-/* Bounds that somebody changed. Each state of the file is reported once at most. */
+/*
+ * Bounds that somebody changed. The text is compared, not the file's time: who writes a file
+ * empties it first, both may happen within a tick of the clock, and a look may fall between them.
+ * So an empty file is no parameters, and each text is reported once at most.
+ */
 static void reread_params(void)
 {
 	auto_error err = NULL;
 	auto_free char *text = NULL;
 	struct xen_params params;
-	struct stat st;
 
-	if (!policy.file || stat(policy.file, &st) < 0 ||
-	    memcmp(&st.st_mtim, &policy.file_time, sizeof(st.st_mtim)) == 0)
+	if (!policy.file)
 		return;
-	policy.file_time = st.st_mtim;
-	text = read_file(policy.file, &policy.file_time, &err);
-	if (!text || xen_params_parse(text, &params, &err) < 0) {
+	text = read_file(policy.file, NULL);
+	if (!text || !*text || strcmp(text, policy.text) == 0)
+		return;
+	if (xen_params_parse(text, &params, &err) < 0)
 		xtl_log(policy.logger, XTL_WARN, -1, CONTEXT,
 			"%s: %s; the bounds stay as they were", policy.file, error_text(err));
-		return;
-	}
-	xen_precopy_rebound(policy.precopy, &params);
+	else
+		xen_precopy_rebound(policy.precopy, &params);
+	free(policy.text);
+	policy.text = steal_ptr(text);
 }
 
 static struct xen_counts counts_of(const struct precopy_stats *stats)
@@ -294,4 +293,5 @@ void save_policy_end(int result)
 	write_event("end", "result", result);
 	xen_precopy_destroy(policy.precopy);
 	policy.precopy = NULL;
+	free(policy.text);
 }
