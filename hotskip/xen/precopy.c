@@ -18,7 +18,7 @@
 #define HOPELESS_PART	   4
 #define HOPELESS_ROUNDS	   4
 #define STUCK_SECONDS	   2.0
-#define STUCK_DOWNTIMES	   5
+#define STUCK_DOWNTIMES	   2
 #define STUCK_PART	   32
 #define SHORTEST_ROUND	   0.1 /* s, as the policy has it by default */
 #define LIMITED(text, ...) snprintf(text, STOP_TEXT, __VA_ARGS__)

@@ -39,7 +39,7 @@
  *  - four rounds in a row the plan (plan.h) finds no threshold that would meet the target, or lower
  *    what is dirty by a quarter: the hot set is larger than the target and written to about as fast
  *    as the link sends;
- *  - the remainder has not fallen by 1/32 for 8 rounds and for the longer of 2 s and 5 target
+ *  - the remainder has not fallen by 1/32 for 8 rounds and for the longer of 2 s and 2 target
  *    downtimes.
  *
  * If no minimum comes for as long again, as with a remainder that is always the same, it takes what
