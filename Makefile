@@ -26,8 +26,9 @@ sources = $(filter-out $(1)/cmd/%,$(shell find $(1) -name '*.c' | sort))
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 
 COMMON    := $(call objects,$(call sources,common))
-# The library is arithmetic; what reads and writes files is the program's.
-HOTSKIP   := $(call objects,$(filter-out hotskip/sim/%,$(call sources,hotskip)))
+# The library is arithmetic; what reads and writes files is the program's. What needs the headers of patched Xen is compiled by
+# scripts/build-xen-helper.
+HOTSKIP   := $(call objects,$(filter-out hotskip/sim/% hotskip/xen/save_policy.c,$(call sources,hotskip)))
 HOTSKIP_SIM := $(call objects,$(shell find hotskip/sim -name '*.c' 2>/dev/null | sort))
 HOTSKIP_CMD := $(call objects,$(shell find hotskip/cmd -name '*.c' 2>/dev/null | sort))
 NETSWITCH := $(call objects,$(filter-out netswitch/guest/%,$(call sources,netswitch)))
@@ -204,5 +205,6 @@ uninstall:
 clean:
 	rm -rf $(B)
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+# Xen's tree, which scripts/build-xen-helper keeps there, has rules of its own.
+-include $(shell find $(B) -path $(B)/xen-helper -prune -o -type f -name '*.d' -print 2>/dev/null)
 .SECONDARY:
