@@ -10,7 +10,7 @@ PREFIX  ?= /usr
 DESTDIR ?=
 
 CC      := gcc
-PKGS    := libmnl jansson libfyaml openssl libssh2 libseccomp
+PKGS    := libmnl jansson libfyaml openssl libssh2 libseccomp libzstd liblz4
 CFLAGS  ?= -O2 -g
 # Warnings are errors. -Wno-missing-field-initializers: tables and options name the fields that matter.
 CFLAGS  += -std=c11 -D_GNU_SOURCE -I. -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wpointer-arith \
