@@ -38,14 +38,17 @@
  *	mixed	   a nibble for each piece (low one first, in as many bytes as needed), then what
  *		   each needs, in their order
  *
- *	zero piece
+ *	zero	   nothing
  *	filled	   8 bytes
- *	reference  a zigzag varint: slot less the expected one, which is the last reference's plus 1
+ *	reference  a zigzag varint: slot less the expected one, the last reference's plus 1
  *	next	   a reference to the expected slot
  *	unchanged  as in this unit's last version
- *	delta	   against this unit's last version, from the payload (pieces.h); the new piece
- *takes the place of the old one sparse	   a delta against zeroes, from the payload; the piece
- *enters the ring literal	   1 KiB from the payload; the piece enters the ring
+ *	delta	   from the payload (pieces.h), against this unit's last version, whose place
+ *		   in the ring the new piece takes
+ *	sparse	   a delta against zeroes, from the payload; the piece enters the ring
+ *	literal	   1 KiB from the payload; the piece enters the ring
+ *
+ * Zeroes and filled leave the unit's last version as it is.
  *
  * In a batch without the flag LEARN nothing changes in ring and versions, and only the shapes and
  * pieces zeroes, filled, zero and literal occur.

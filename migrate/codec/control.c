@@ -46,6 +46,7 @@ struct codec_control {
 	enum control_way strongest, way;
 	double link;
 	int64_t changed_ns;
+	uint64_t used_since; /* bytes of content that it was used for since then */
 	bool changed;
 	struct estimate estimates[CONTROL_WAYS];
 	struct control_used used[CONTROL_WAYS];
@@ -106,44 +107,39 @@ static double drift(double estimate, double measured, double part)
 	return pow(clamp(measured / estimate, 1 / JUMP, JUMP), part);
 }
 
-static void scale_times(struct codec_control *c, double front, double payload)
+static void scale_time(struct estimate *e, double front, double payload)
 {
-	for (unsigned i = 0; i < CONTROL_WAYS; i++) {
-		struct estimate *e = &c->estimates[i];
-
-		e->front = clamp(e->front * front, TIME_LEAST, TIME_MOST);
-		e->payload = clamp(e->payload * payload, TIME_LEAST, TIME_MOST);
-	}
+	e->front = clamp(e->front * front, TIME_LEAST, TIME_MOST);
+	e->payload = clamp(e->payload * payload, TIME_LEAST, TIME_MOST);
 }
 
-/* All ratios by one exponent, so that the present way's becomes this one. */
-static void scale_ratios(struct codec_control *c, double ratio)
+static void scale_ratio(struct estimate *e, double exponent)
 {
-	double exponent = log(ratio) / log(c->estimates[c->way].ratio);
-
-	for (unsigned i = 0; i < CONTROL_WAYS; i++)
-		if (i != WAY_RAW)
-			c->estimates[i].ratio = clamp(pow(c->estimates[i].ratio, exponent),
-						      RATIO_LEAST, RATIO_MOST);
+	e->ratio = clamp(pow(e->ratio, exponent), RATIO_LEAST, RATIO_MOST);
 }
 
 void codec_control_note(struct codec_control *c, const struct control_sample *sample)
 {
-	const struct estimate *now = &c->estimates[c->way];
-	double in = (double)sample->in, part = -expm1(-in / CONTROL_SMOOTH);
+	const struct estimate now = c->estimates[c->way];
+	double in = (double)sample->in, part = -expm1(-in / CONTROL_SMOOTH), front, payload, ratio;
+	bool new = c->used_since < CONTROL_SMOOTH;
 
 	if (sample->in == 0)
 		return;
+	c->used_since += sample->in;
 	c->used[c->way].in += sample->in;
 	c->used[c->way].out += sample->out;
 	c->used[c->way].seconds += sample->front_s + sample->payload_s;
-	scale_times(c, drift(now->front, sample->front_s / in, part),
-		    drift(now->payload, sample->payload_s / in, part));
-	if (c->way != WAY_RAW) {
-		double ratio = clamp((double)sample->out / in, RATIO_LEAST, RATIO_MOST);
-
-		scale_ratios(c, clamp(now->ratio * drift(now->ratio, ratio, part), RATIO_LEAST,
-				      RATIO_MOST));
+	front = drift(now.front, sample->front_s / in, part);
+	payload = drift(now.payload, sample->payload_s / in, part);
+	ratio = clamp((double)sample->out / in, RATIO_LEAST, RATIO_MOST);
+	ratio = clamp(now.ratio * drift(now.ratio, ratio, part), RATIO_LEAST, RATIO_MOST);
+	for (unsigned i = 0; i < CONTROL_WAYS; i++) {
+		if (new &&i != c->way)
+			continue;
+		scale_time(&c->estimates[i], front, payload);
+		if (i != WAY_RAW && c->way != WAY_RAW)
+			scale_ratio(&c->estimates[i], log(ratio) / log(now.ratio));
 	}
 }
 
@@ -193,6 +189,7 @@ enum control_way codec_control_choose(struct codec_control *c, int64_t now_ns)
 	c->way = best;
 	c->changed = true;
 	c->changed_ns = now_ns;
+	c->used_since = 0;
 	c->changes++;
 	return best;
 }

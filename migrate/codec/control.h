@@ -22,7 +22,9 @@
  * f, p and r are measured while a way is in use, exponentially smoothed over CONTROL_SMOOTH bytes
  * of content. Of the ways that are not in use no more is known than how they stood to this one:
  * what is measured to be slower than it was scales f and p of all, and a change of r their
- * logarithms of r alike, since incompressible content is so for everyone. At first they are as
+ * logarithms of r alike, since incompressible content is so for everyone. What the first
+ * CONTROL_SMOOTH bytes after a change of the way show is taken for this way's own, not for a change
+ * of the world: else two ways of which too much is expected would take turns. At first they are as
  * bench-codec found them.
  *
  * A way is left for one that is CONTROL_GAIN faster, no sooner than CONTROL_DWELL_NS after the last

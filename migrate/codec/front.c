@@ -67,11 +67,15 @@ void unit_batch_destroy(struct unit_batch *b)
 	free(b);
 }
 
-/* There is room for a run of zero units before the unit. */
+/*
+ * Full is what has no room for a page: zstd cuts it into blocks of 128 KiB, and a little more than
+ * two of them would end in one of a few hundred words, with a Huffman table of its own. In the
+ * operations there is room for a run of zero units before the unit.
+ */
 bool unit_batch_full(const struct unit_batch *b)
 {
-	return b->payload_size >= b->payload_full || b->units >= CODEC_UNITS_MOST ||
-	       b->ops_size + 2 * CODEC_OP_MOST > CODEC_OPS_MOST;
+	return b->payload_size + CODEC_PAGE_PIECES * PIECE > b->payload_full ||
+	       b->units >= CODEC_UNITS_MOST || b->ops_size + 2 * CODEC_OP_MOST > CODEC_OPS_MOST;
 }
 
 struct page_front *page_front_create(uint32_t slots, uint32_t versions, uint64_t seed,

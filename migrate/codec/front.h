@@ -26,13 +26,16 @@ struct page_front;
 struct unit_batch {
 	uint8_t *ops, *payload;
 	size_t ops_size, payload_size;
-	size_t payload_full; /* from here on it is full */
+	size_t payload_full; /* without room for a page up to here, it is full */
 	uint32_t units;
 	bool learn;
 	uint64_t sum;
 };
 
-/* payload_full: bytes, CODEC_BATCH_LEAST to _MOST; it is up to CODEC_UNIT_PIECES KiB more. */
+/*
+ * payload_full: bytes, CODEC_BATCH_LEAST to _MOST; with units larger than pages it may be up to
+ * CODEC_UNIT_PIECES KiB more.
+ */
 struct unit_batch *unit_batch_create(size_t payload_full, struct error **err);
 void unit_batch_destroy(struct unit_batch *b); /* takes NULL */
 

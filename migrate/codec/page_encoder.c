@@ -12,7 +12,7 @@
 const struct codec_options codec_defaults = {
 	.cache_bytes = 256ull << 20,
 	.batch_bytes = 256u << 10,
-	.window = 20,
+	.window = 22,
 };
 
 struct page_encoder {

@@ -32,7 +32,7 @@ struct codec_options {
 	uint64_t seed;	      /* not to be known to the guest: it is hashed with */
 };
 
-/* A cache of 256 MiB, batches of 256 KiB, a window of 1 MiB; the seed 0. */
+/* A cache of 256 MiB, batches of 256 KiB, a window of 4 MiB; the seed 0. */
 extern const struct codec_options codec_defaults;
 
 struct codec_way {

@@ -21,14 +21,23 @@ struct piece_store {
 	uint32_t mask; /* of buckets */
 };
 
-/* Touched when first used; in huge pages where there are, since it is read all over. */
+/*
+ * In huge pages where there are, since it is read all over. All of it is there before the first
+ * page is coded: a first touch costs as much as compressing what is written, and a host that has
+ * not got the memory should say so before a guest is on its way.
+ */
 static void *take(size_t size)
 {
 	size_t rounded = (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
 	void *p = aligned_alloc(HUGE_PAGE, rounded);
 
-	if (p)
-		madvise(p, rounded, MADV_HUGEPAGE);
+	if (!p)
+		return NULL;
+	madvise(p, rounded, MADV_HUGEPAGE);
+	if (madvise(p, rounded, MADV_POPULATE_WRITE) < 0 && errno == ENOMEM) {
+		free(p);
+		return NULL;
+	}
 	return p;
 }
 

@@ -19,7 +19,7 @@
  * the decoder has the same contents there.
  *
  * Memory: 1 KiB for each slot and 12 to 24 bytes for the versions (slots / 2 of them, rounded up to
- * a power of two), taken at the start, touched when first used. Every call is O(1). It does not
+ * a power of two), taken and touched at the start. Every call is O(1). It does not
  * grow with the guest: of one 100 times as large, a hundredth as much is known.
  *
  * Not thread-safe.

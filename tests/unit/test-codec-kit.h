@@ -38,11 +38,13 @@ struct kit_guest {
 	unsigned pieces[KIT_UNITS];
 };
 
+/* Noise, or a little less, so that there is something to compress. */
 static inline void kit_noise(struct kit_guest *g, uint8_t *to, size_t n)
 {
+	uint64_t mask = kit_below(&g->random, 4) ? 0x000f0f0f00000f0full : ~0ull;
+
 	for (size_t i = 0; i < n; i += 8) {
-		/* a little less than noise, so that there is something to compress */
-		uint64_t word = kit_next(&g->random) & 0x00ff0f0f00ffff0full;
+		uint64_t word = kit_next(&g->random) & mask;
 
 		memcpy(to + i, &word, 8);
 	}
