@@ -70,6 +70,11 @@ $(B)/edgehop: $(FRONT) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libhotskip.a $
 $(B)/edgehop-guest: $(GUEST) $(B)/libnetswitch.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmnl -ljansson
 
+# What the benchmarks measure the library with.
+$(B)/bench-tools/%: tests/bench/%.c $(B)/libmigrate.a $(B)/libcommon.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 $(B)/edgehop-hotskip: $(HOTSKIP_CMD) $(HOTSKIP_SIM) $(B)/libhotskip.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson -lm
 
@@ -121,6 +126,9 @@ FUZZ_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -Wall -Wextra -Wno-missing-fiel
 	-fno-sanitize-recover=all -fno-omit-frame-pointer
 # What a target fuzzes, compiled with it: clang's fuzzer follows the branches in there.
 FUZZ_qemu-stream := $(wildcard migrate/stream/qemu_*.c) migrate/stream/cutter.c common/error.c
+FUZZ_codec := migrate/codec/page_decoder.c migrate/codec/replay.c migrate/codec/payload.c migrate/codec/piece_store.c \
+	migrate/codec/pieces.c common/error.c
+FUZZ_LIBS_codec := -lzstd -llz4
 FUZZ_xen-stream := $(wildcard migrate/stream/xen_*.c) migrate/stream/cutter.c common/error.c
 
 $(B)/fuzz/test-fuzz-%: tests/fuzz/fuzz-%.c tests/fuzz/replay.c $(B)/san/libunits.a
@@ -137,9 +145,9 @@ $(B)/fuzz/shrink-%: tests/fuzz/shrink-%.c $(B)/san/libunits.a
 	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $< $(B)/san/libunits.a $(PKG_LIBS)
 
 .SECONDEXPANSION:
-$(B)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c $$(FUZZ_$$*) $(wildcard tests/fuzz/*.h migrate/stream/*.h)
+$(B)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c $$(FUZZ_$$*) $(wildcard tests/fuzz/*.h migrate/stream/*.h migrate/codec/*.h)
 	@mkdir -p $(@D)
-	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^)
+	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^) $(FUZZ_LIBS_$*)
 
 # What it finds goes to build/fuzz/NAME/, what breaks it to build/fuzz/NAME-crash-...
 fuzz-%: setup $(B)/fuzz/fuzz-%
