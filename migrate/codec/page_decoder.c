@@ -262,8 +262,7 @@ int page_decoder_feed(struct page_decoder *d, const uint8_t *bytes, size_t n, st
 		size_t more = d->want - d->have < n ? d->want - d->have : n;
 
 		if (d->state == ENDED)
-			return error_set(err, EPROTO,
-					 "pages: %zu bytes after the end at byte %" PRIu64, n,
+			return error_set(err, EPROTO, "pages: bytes after the end at byte %" PRIu64,
 					 d->offset);
 		memcpy(d->record + d->have, bytes, more);
 		d->have += more;
