@@ -28,11 +28,12 @@ struct piece_store {
  */
 static void *take(size_t size)
 {
-	size_t rounded = (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-	void *p = aligned_alloc(HUGE_PAGE, rounded);
+	size_t page = size < HUGE_PAGE ? LINE : HUGE_PAGE;
+	size_t rounded = (size + page - 1) / page * page;
+	void *p = aligned_alloc(page, rounded);
 
-	if (!p)
-		return NULL;
+	if (!p || page == LINE)
+		return p;
 	madvise(p, rounded, MADV_HUGEPAGE);
 	if (madvise(p, rounded, MADV_POPULATE_WRITE) < 0 && errno == ENOMEM) {
 		free(p);
