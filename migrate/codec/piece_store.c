@@ -99,7 +99,7 @@ uint32_t piece_store_insert(struct piece_store *s, const uint8_t *piece)
 {
 	uint32_t slot = s->next;
 
-	memcpy(s->ring + (size_t)slot * PIECE, piece, PIECE);
+	piece_put_away(s->ring + (size_t)slot * PIECE, piece);
 	if (s->used == slot)
 		s->used++;
 	s->next = slot + 1 < s->slots ? slot + 1 : 0;

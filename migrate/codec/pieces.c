@@ -150,6 +150,17 @@ void piece_delta_apply(uint8_t *piece, const uint8_t *delta)
 		}
 }
 
+void piece_put_away(uint8_t *to, const uint8_t *piece)
+{
+#if defined(__x86_64__)
+	for (size_t i = 0; i < PIECE; i += sizeof(__m128i))
+		_mm_stream_si128((__m128i *)(void *)(to + i),
+				 _mm_loadu_si128((const __m128i *)(const void *)(piece + i)));
+#else
+	memcpy(to, piece, PIECE);
+#endif
+}
+
 void piece_secret(uint8_t secret[PIECE_SECRET], uint64_t seed)
 {
 	uint8_t bytes[sizeof(seed)];
