@@ -135,12 +135,12 @@ static inline uint64_t codec_sum(uint64_t sum, uint64_t hash)
 
 static inline uint64_t codec_zigzag(int64_t v)
 {
-	return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+	return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
 }
 
 static inline int64_t codec_unzigzag(uint64_t v)
 {
-	return (int64_t)(v >> 1 ^ -(v & 1));
+	return (int64_t)(v >> 1 ^ (v & 1 ? UINT64_MAX : 0));
 }
 
 #endif
