@@ -76,8 +76,8 @@ static int zstd_failed(size_t code, struct error **err)
 
 /*
  * The library's own parameters for the level, but for the shortest match of level 1, 7 bytes there:
- * with 6, bytes are up to 4 % fewer for 3 % more time. 5 and a table twice as large would take 2 to
- * 4 % more of the bytes, and a fifth more time.
+ * with 6, bytes are 0 to 4 % fewer for 3 % more time. With 5 and a table twice as large they would
+ * be 2 to 4 % fewer still, for a fifth more time.
  */
 static ZSTD_parameters zstd_parameters(int level, unsigned window)
 {
