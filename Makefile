@@ -10,7 +10,7 @@ PREFIX  ?= /usr
 DESTDIR ?=
 
 CC      := gcc
-PKGS    := libmnl jansson libfyaml openssl libssh2 libseccomp
+PKGS    := libmnl jansson libfyaml openssl libssh2 libseccomp libzstd liblz4
 CFLAGS  ?= -O2 -g
 # Warnings are errors. -Wno-missing-field-initializers: tables and options name the fields that matter.
 CFLAGS  += -std=c11 -D_GNU_SOURCE -I. -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wpointer-arith \
@@ -71,6 +71,11 @@ $(B)/edgehop: $(FRONT) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libhotskip.a $
 $(B)/edgehop-guest: $(GUEST) $(B)/libnetswitch.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmnl -ljansson
 
+# What the benchmarks measure the library with.
+$(B)/bench-tools/%: tests/bench/%.c $(B)/libmigrate.a $(B)/libcommon.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 $(B)/edgehop-hotskip: $(HOTSKIP_CMD) $(HOTSKIP_SIM) $(B)/libhotskip.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson -lm
 
@@ -122,6 +127,9 @@ FUZZ_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -Wall -Wextra -Wno-missing-fiel
 	-fno-sanitize-recover=all -fno-omit-frame-pointer
 # What a target fuzzes, compiled with it: clang's fuzzer follows the branches in there.
 FUZZ_qemu-stream := $(wildcard migrate/stream/qemu_*.c) migrate/stream/cutter.c common/error.c
+FUZZ_codec := migrate/codec/page_decoder.c migrate/codec/replay.c migrate/codec/payload.c migrate/codec/piece_store.c \
+	migrate/codec/pieces.c common/error.c
+FUZZ_LIBS_codec := -lzstd -llz4
 FUZZ_xen-stream := $(wildcard migrate/stream/xen_*.c) migrate/stream/cutter.c common/error.c
 
 $(B)/fuzz/test-fuzz-%: tests/fuzz/fuzz-%.c tests/fuzz/replay.c $(B)/san/libunits.a
@@ -138,9 +146,9 @@ $(B)/fuzz/shrink-%: tests/fuzz/shrink-%.c $(B)/san/libunits.a
 	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $< $(B)/san/libunits.a $(PKG_LIBS)
 
 .SECONDEXPANSION:
-$(B)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c $$(FUZZ_$$*) $(wildcard tests/fuzz/*.h migrate/stream/*.h)
+$(B)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c $$(FUZZ_$$*) $(wildcard tests/fuzz/*.h migrate/stream/*.h migrate/codec/*.h)
 	@mkdir -p $(@D)
-	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^)
+	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^) $(FUZZ_LIBS_$*)
 
 # What it finds goes to build/fuzz/NAME/, what breaks it to build/fuzz/NAME-crash-...
 fuzz-%: setup $(B)/fuzz/fuzz-%
