@@ -10,7 +10,7 @@ PREFIX  ?= /usr
 DESTDIR ?=
 
 CC      := gcc
-PKGS    := libmnl jansson libfyaml openssl libssh2 libseccomp
+PKGS    := libmnl jansson libfyaml openssl libssh2 libseccomp libzstd liblz4
 CFLAGS  ?= -O2 -g
 # Warnings are errors. -Wno-missing-field-initializers: tables and options name the fields that matter.
 CFLAGS  += -std=c11 -D_GNU_SOURCE -I. -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wpointer-arith \
@@ -26,8 +26,9 @@ sources = $(filter-out $(1)/cmd/%,$(shell find $(1) -name '*.c' | sort))
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 
 COMMON    := $(call objects,$(call sources,common))
-# The library is arithmetic; what reads and writes files is the program's.
-HOTSKIP   := $(call objects,$(filter-out hotskip/sim/%,$(call sources,hotskip)))
+# The library is arithmetic; what reads and writes files is the program's. What needs the headers of patched Xen is compiled by
+# scripts/build-xen-helper.
+HOTSKIP   := $(call objects,$(filter-out hotskip/sim/% hotskip/xen/save_policy.c,$(call sources,hotskip)))
 HOTSKIP_SIM := $(call objects,$(shell find hotskip/sim -name '*.c' 2>/dev/null | sort))
 HOTSKIP_CMD := $(call objects,$(shell find hotskip/cmd -name '*.c' 2>/dev/null | sort))
 NETSWITCH := $(call objects,$(filter-out netswitch/guest/%,$(call sources,netswitch)))
@@ -83,6 +84,11 @@ $(XEN): CFLAGS += -std=gnu11
 $(B)/edgehop-xen: $(XEN) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--exclude-libs,ALL -o $@ $^ $(shell pkg-config --libs $(XEN_PKGS)) -lxentoollog -ljansson -lfyaml
 
+# What the benchmarks measure the library with.
+$(B)/bench-tools/%: tests/bench/%.c $(B)/libmigrate.a $(B)/libcommon.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 $(B)/edgehop-hotskip: $(HOTSKIP_CMD) $(HOTSKIP_SIM) $(B)/libhotskip.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson -lm
 
@@ -133,8 +139,11 @@ REPLAYS := $(FUZZED:%=$(B)/fuzz/test-fuzz-%)
 FUZZ_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -Wall -Wextra -Wno-missing-field-initializers -Werror -fsanitize=fuzzer,address,undefined \
 	-fno-sanitize-recover=all -fno-omit-frame-pointer
 # What a target fuzzes, compiled with it: clang's fuzzer follows the branches in there.
-FUZZ_qemu-stream := $(wildcard migrate/stream/qemu_*.c) common/error.c
-FUZZ_xen-stream := $(wildcard migrate/stream/xen_*.c) common/error.c
+FUZZ_qemu-stream := $(wildcard migrate/stream/qemu_*.c) migrate/stream/cutter.c common/error.c
+FUZZ_codec := migrate/codec/page_decoder.c migrate/codec/replay.c migrate/codec/payload.c migrate/codec/piece_store.c \
+	migrate/codec/pieces.c common/error.c
+FUZZ_LIBS_codec := -lzstd -llz4
+FUZZ_xen-stream := $(wildcard migrate/stream/xen_*.c) migrate/stream/cutter.c common/error.c
 
 $(B)/fuzz/test-fuzz-%: tests/fuzz/fuzz-%.c tests/fuzz/replay.c $(B)/san/libunits.a
 	@mkdir -p $(@D)
@@ -150,9 +159,9 @@ $(B)/fuzz/shrink-%: tests/fuzz/shrink-%.c $(B)/san/libunits.a
 	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $< $(B)/san/libunits.a $(PKG_LIBS)
 
 .SECONDEXPANSION:
-$(B)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c $$(FUZZ_$$*) $(wildcard tests/fuzz/*.h migrate/stream/*.h)
+$(B)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c $$(FUZZ_$$*) $(wildcard tests/fuzz/*.h migrate/stream/*.h migrate/codec/*.h)
 	@mkdir -p $(@D)
-	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^)
+	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^) $(FUZZ_LIBS_$*)
 
 # What it finds goes to build/fuzz/NAME/, what breaks it to build/fuzz/NAME-crash-...
 fuzz-%: setup $(B)/fuzz/fuzz-%
@@ -223,5 +232,6 @@ uninstall:
 clean:
 	rm -rf $(B)
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+# Xen's tree, which scripts/build-xen-helper keeps there, has rules of its own.
+-include $(shell find $(B) -path $(B)/xen-helper -prune -o -type f -name '*.d' -print 2>/dev/null)
 .SECONDARY:

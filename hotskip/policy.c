@@ -86,17 +86,20 @@ static unsigned class_below(double rate)
 }
 
 static uint64_t expected(const struct heat *heat, struct split *split,
-			 const struct policy_link *link)
+			 const struct policy_link *link, double *reachable)
 {
 	struct plan_state state = {split->all, split->dirty, link->rate, link->target};
 	size_t words = words_of(heat->pages);
 	uint64_t planned, longest;
+	struct plan plan;
 
 	if (heat_windows(heat) == 0 || !(link->rate > 0))
 		return 0;
 	words_histogram_all(heat->seen, words, words / SAMPLE_LEAST + 1, heat->known,
 			    heat->class_of, split->all);
-	planned = hotter_than(split, plan_make(&state).limit);
+	plan = plan_make(&state);
+	*reachable = plan.remainder;
+	planned = hotter_than(split, plan.limit);
 	longest = split->total / ROUND_PART;
 	if ((double)longest < link->target)
 		longest =
@@ -106,7 +109,7 @@ static uint64_t expected(const struct heat *heat, struct split *split,
 
 /* How many pages the rule would skip. */
 static uint64_t ask_rule(const struct policy *policy, const struct heat *heat, struct split *split,
-			 const struct policy_link *link)
+			 const struct policy_link *link, double *reachable)
 {
 	const struct policy_config *config = &policy->config;
 	/* a page never seen written is cold by any rule */
@@ -120,7 +123,7 @@ static uint64_t ask_rule(const struct policy *policy, const struct heat *heat, s
 	case POLICY_THRESHOLD:
 		return hotter_than(split, class_below(config->threshold));
 	case POLICY_EXPECTED:
-		return expected(heat, split, link);
+		return expected(heat, split, link, reachable);
 	default:
 		return 0;
 	}
@@ -188,7 +191,7 @@ void policy_step(struct policy *policy, const struct heat *heat, const uint64_t 
 		words_histogram(dirty, words, heat->seen, heat->known, heat->class_of, split.dirty);
 		for (unsigned c = 0; c < HEAT_CLASSES; c++)
 			split.total += split.dirty[c];
-		counts->wanted = ask_rule(policy, heat, &split, link);
+		counts->wanted = ask_rule(policy, heat, &split, link, &counts->reachable);
 		counts->skip = guard(policy, counts->wanted, split.total, link->rate);
 	}
 	counts->dirty = split.total;

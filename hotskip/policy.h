@@ -75,6 +75,11 @@ struct policy_counts {
 	uint64_t dirty, send, skip; /* pages; dirty = send + skip */
 	uint64_t wanted;	    /* the rule would have skipped so many */
 	double seconds;		    /* that the round will take */
+	/*
+	 * The fewest pages that the rule expects to be left after any round from here on. Only
+	 * the expected rule foresees; for others it is 0.
+	 */
+	double reachable;
 };
 
 /* State of the guard; the heat is the caller's. */

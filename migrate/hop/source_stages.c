@@ -18,6 +18,7 @@
 #include "migrate/hop/journal.h"
 #include "migrate/hop/open.h"
 #include "migrate/probe/probe.h"
+#include "migrate/stream/stream_format.h"
 #include "migrate/transport/local.h"
 #include "migrate/vm/vm_store.h"
 #include "netswitch/endpoints.h"
@@ -320,6 +321,7 @@ int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err
 {
 	struct scheduler_options pages = s->job->pages;
 
+	pages.format = &stream_format_qemu;
 	pages.downtime_ns = s->downtime_ns;
 	if (s->job->hot_skip && pages.rule == HOT_EXPECTED)
 		let_look(s, &pages);

@@ -22,11 +22,10 @@
  *   eos      = 10:8
  *   devices  = ... 00 [06 length:4 JSON]
  *
- * States: one per item of these (enum qemu_state), each of which says how many bytes it needs. The
- * loop in qemu_reader_feed() hands a state its bytes where they lie; only an item that a feed cuts
- * is first put together in `hold`. A state's function checks the bytes, calls the sink, and sets
- * the next state; it allocates nothing. Two states take what comes: PASS (a known number of bytes)
- * and DEVICES (to the end).
+ * States: one per item of these (enum qemu_state), each of which says how many bytes it needs
+ * (cutter.h). A state's function checks the bytes, calls the sink, and sets the next state; it
+ * allocates nothing. Fields of a known length that say nothing to us are passed on as they come,
+ * and so are the devices, to the end.
  *
  * Two things persist. A page without a name (flag CONTINUE) is of the same block as the page
  * before, be that in an earlier section. And whether there are footers shows after the first
@@ -51,7 +50,8 @@ int qemu_refuse(const struct qemu_reader *r, struct error **err, int code, const
 	va_start(args, fmt);
 	vsnprintf(what, sizeof(what), fmt, args);
 	va_end(args);
-	return error_set(err, code, "QEMU's stream, offset %" PRIu64 ": %s", r->offset, what);
+	return error_set(err, code, "QEMU's stream, offset %" PRIu64 ": %s", r->cutter.offset,
+			 what);
 }
 
 const char *qemu_text(char text[QEMU_TEXT_MOST], const uint8_t *name, size_t n)
@@ -62,14 +62,6 @@ const char *qemu_text(char text[QEMU_TEXT_MOST], const uint8_t *name, size_t n)
 		text[i] = name[i] >= ' ' && name[i] <= '~' ? (char)name[i] : '?';
 	text[i] = '\0';
 	return text;
-}
-
-void qemu_await_pass(struct qemu_reader *r, uint64_t n, enum qemu_state state, size_t need)
-{
-	qemu_await(r, n ? QEMU_AT_PASS : state, need);
-	r->pass = n;
-	r->after_pass = state;
-	r->after_need = need;
 }
 
 static int take_file_header(struct qemu_reader *r, const uint8_t *bytes, struct error **err)
@@ -95,7 +87,7 @@ static int close_part(struct qemu_reader *r, struct error **err)
 		return 0;
 	r->in_part = false;
 	if (r->last)
-		qemu_await(r, QEMU_AT_DEVICES, 1);
+		qemu_await_pass(r, UINT64_MAX, QEMU_AT_DEVICES, 1);
 	return r->sink.part_end(r->sink.arg, r->last, err);
 }
 
@@ -151,7 +143,6 @@ static const struct {
 } states[] = {
 	[QEMU_AT_FILE_HEADER] = {"its first 8 bytes", take_file_header},
 	[QEMU_AT_SECTION] = {"the setup or rounds of memory", qemu_take_section},
-	[QEMU_AT_PASS] = {"a field of known length", NULL},
 	[QEMU_AT_FOOTER] = {"a section's footer", take_footer},
 	[QEMU_AT_FOOTER_ID] = {"a section's footer", take_footer_id},
 	[QEMU_AT_MACHINE_LENGTH] = {"the configuration", qemu_take_machine_length},
@@ -186,89 +177,51 @@ static_assert(ARRAY_SIZE(states) == QEMU_STATES, "a state has a row");
 static void watch_devices(struct qemu_reader *r, const uint8_t *bytes, size_t n)
 {
 	const uint64_t mask = 0x00ffff00000000ff, header = 0x000006000000007b;
+	uint64_t at = r->cutter.offset - n; /* of bytes */
 
 	for (size_t i = 0; i < n; i++) {
 		r->recent = r->recent << 8 | bytes[i];
 		if ((r->recent & mask) == header)
-			r->description_end = r->offset + i + (uint32_t)(r->recent >> 8);
+			r->description_end = at + i + (uint32_t)(r->recent >> 8);
 	}
 }
 
-/* What PASS and DEVICES take of the n bytes that are there. */
-static int take_some(struct qemu_reader *r, const uint8_t *bytes, size_t *n, struct error **err)
+static int take_item(void *arg, const uint8_t *bytes, struct error **err)
 {
-	if (r->state == QEMU_AT_DEVICES) {
-		watch_devices(r, bytes, *n);
-	} else {
-		if (*n > r->pass)
-			*n = (size_t)r->pass;
-		r->pass -= *n;
-		if (!r->pass)
-			qemu_await(r, r->after_pass, r->after_need);
-	}
-	r->offset += *n;
-	return r->sink.opaque(r->sink.arg, bytes, *n, err);
+	struct qemu_reader *r = arg;
+
+	return states[r->cutter.state].take(r, bytes, err);
 }
 
-/* The state's bytes are complete. */
-static int take_item(struct qemu_reader *r, const uint8_t *bytes, struct error **err)
+static int pass_on(void *arg, const uint8_t *bytes, size_t n, struct error **err)
 {
-	size_t n = r->need;
-	int kept = states[r->state].take(r, bytes, err);
+	struct qemu_reader *r = arg;
 
-	if (kept < 0)
-		return -1;
-	r->held = 0;
-	r->offset += n;
-	return kept ? 0 : r->sink.opaque(r->sink.arg, bytes, n, err);
-}
-
-static int feed(struct qemu_reader *r, const uint8_t *bytes, size_t n, struct error **err)
-{
-	while (n) {
-		size_t took = n;
-		int status = 0;
-
-		if (!states[r->state].take) {
-			status = take_some(r, bytes, &took, err);
-		} else if (!r->held && n >= r->need) {
-			took = r->need;
-			status = take_item(r, bytes, err);
-		} else {
-			if (took > r->need - r->held)
-				took = r->need - r->held;
-			memcpy(r->hold + r->held, bytes, took);
-			r->held += took;
-			if (r->held == r->need)
-				status = take_item(r, r->hold, err);
-		}
-		if (status < 0)
-			return -1;
-		bytes += took;
-		n -= took;
-	}
-	return 0;
+	if (r->cutter.state == QEMU_AT_DEVICES)
+		watch_devices(r, bytes, n);
+	return r->sink.opaque(r->sink.arg, bytes, n, err);
 }
 
 int qemu_reader_feed(struct qemu_reader *r, const uint8_t *bytes, size_t n, struct error **err)
 {
-	if (r->failed)
+	static const struct cutter_calls calls = {take_item, pass_on};
+
+	if (r->cutter.failed)
 		return qemu_refuse(r, err, EPROTO, "reading failed here before");
-	if (feed(r, bytes, n, err) == 0)
-		return 0;
-	r->failed = true;
-	return -1;
+	return cutter_feed(&r->cutter, &calls, r, bytes, n, err);
 }
 
 int qemu_reader_end(struct qemu_reader *r, struct error **err)
 {
+	const struct cutter *c = &r->cutter;
 	uint64_t end = qemu_reader_offset(r);
 
-	if (r->failed)
+	if (c->failed)
 		return qemu_refuse(r, err, EPROTO, "reading failed here before");
-	if (r->state != QEMU_AT_DEVICES)
+	if (c->state != QEMU_AT_DEVICES)
 		return qemu_refuse(r, err, EPROTO, "the stream ends after %" PRIu64 " bytes, in %s",
-				   end, states[r->state].name);
+				   end,
+				   c->pass ? "a field of known length" : states[c->state].name);
 	if (r->description_end == end && end)
 		return 0;
 	if (r->configured)
@@ -303,7 +256,7 @@ void qemu_reader_destroy(struct qemu_reader *r)
 
 uint64_t qemu_reader_offset(const struct qemu_reader *r)
 {
-	return r->failed ? r->offset : r->offset + r->held;
+	return cutter_offset(&r->cutter);
 }
 
 const struct qemu_block *qemu_reader_blocks(const struct qemu_reader *r, size_t *count)

@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "common/cleanup.h"
+#include "migrate/stream/cutter.h"
 #include "migrate/stream/qemu_format.h"
 #include "migrate/stream/qemu_stream.h"
 
@@ -12,7 +13,6 @@
 enum qemu_state {
 	QEMU_AT_FILE_HEADER,
 	QEMU_AT_SECTION, /* the byte that tells what comes */
-	QEMU_AT_PASS,	 /* bytes whose number is known, to be passed on */
 	QEMU_AT_FOOTER,
 	QEMU_AT_FOOTER_ID,
 	/* qemu_reader_setup.c: what comes before the first page */
@@ -52,15 +52,7 @@ enum qemu_footers {
 
 struct qemu_reader {
 	struct qemu_stream_sink sink;
-	enum qemu_state state;
-	size_t need;	 /* bytes that the state takes at once; not of PASS and DEVICES */
-	size_t held;	 /* bytes of them that are in hold */
-	uint64_t offset; /* of the first byte that the state waits for */
-	bool failed;
-
-	uint64_t pass; /* bytes left to PASS */
-	enum qemu_state after_pass;
-	size_t after_need;
+	struct cutter cutter;
 
 	/* Sections. */
 	bool configured;    /* the stream has a configuration section */
@@ -88,7 +80,6 @@ struct qemu_reader {
 	size_t block_count;
 	struct qemu_block blocks[QEMU_BLOCKS_MOST];
 	uint8_t block_lengths[QEMU_BLOCKS_MOST]; /* of their names */
-	uint8_t hold[QEMU_PAGE];		 /* of what a feed's end cut */
 };
 
 /*
@@ -110,12 +101,15 @@ qemu_take qemu_take_page_fill;
 /* The next state, and how many bytes (1 to QEMU_PAGE) it takes at once. */
 static inline void qemu_await(struct qemu_reader *r, enum qemu_state state, size_t need)
 {
-	r->state = state;
-	r->need = need;
+	cutter_await(&r->cutter, 0, state, need);
 }
 
 /* Passes on n bytes as they come, then goes to the state. */
-void qemu_await_pass(struct qemu_reader *r, uint64_t n, enum qemu_state state, size_t need);
+static inline void qemu_await_pass(struct qemu_reader *r, uint64_t n, enum qemu_state state,
+				   size_t need)
+{
+	cutter_await(&r->cutter, n, state, need);
+}
 
 /* The section's content is complete: a footer comes, or the next section. */
 int qemu_section_done(struct qemu_reader *r, struct error **err);

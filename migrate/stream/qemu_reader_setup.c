@@ -50,7 +50,7 @@ int qemu_take_section(struct qemu_reader *r, const uint8_t *bytes, struct error 
 	r->configuring = false;
 	switch (bytes[0]) {
 	case QEMU_CONFIGURATION:
-		if (r->offset != CONFIGURATION_AT)
+		if (r->cutter.offset != CONFIGURATION_AT)
 			return misplaced(r, err, "a configuration", "only at offset 8");
 		qemu_await(r, QEMU_AT_MACHINE_LENGTH, 4);
 		return 0;

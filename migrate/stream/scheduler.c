@@ -9,10 +9,10 @@
 /*
  * Theory of operation
  *
- *     hypervisor --feed--> reader --+-- pages --> pool: first | cold | hot, by class --+
+ *     hypervisor --feed--> stream --+-- pages --> pool: first | cold | hot, by class --+
  *                                   |        `--> owed: a bit a page, by age ----------+
  *                                   +-- opaque ------------------------------------+   |
- *     link <--output-- out <-- writer <--------------------------------------------+<--+
+ *     link <--output-- out <-- stream <--------------------------------------------+<--+
  *
  *     SETUP ----first section----> ROUNDS ----last section----> LAST ----pool empty----> DEVICES
  *
@@ -45,18 +45,20 @@ static int on_opaque(void *arg, const uint8_t *bytes, size_t n, struct error **e
 					 AFTER_MOST);
 		return scheduler_put(&s->after, bytes, n, err);
 	}
-	if (s->stage == STAGE_ROUNDS && scheduler_close_part(s, err) < 0)
+	if (s->stage == STAGE_ROUNDS && s->format->flush(s->stream, &s->out, err) < 0)
 		return -1;
 	return scheduler_put(&s->out, bytes, n, err);
 }
 
-static int on_block(void *arg, size_t index, const struct qemu_block *block, struct error **err)
+static int on_block(void *arg, uint64_t pages, struct error **err)
 {
 	struct scheduler *s = arg;
 
-	(void)err;
-	s->first_page[index + 1] = s->first_page[index] + block->bytes / QEMU_PAGE;
-	s->blocks = index + 1;
+	if (s->blocks == STREAM_BLOCKS_MOST)
+		return error_set(err, EPROTO, "the guest has more than %u blocks of memory",
+				 STREAM_BLOCKS_MOST);
+	s->first_page[s->blocks + 1] = s->first_page[s->blocks] + pages;
+	s->blocks++;
 	return 0;
 }
 
@@ -65,7 +67,7 @@ static int follow_content(struct scheduler *s, uint64_t pages, struct error **er
 {
 	s->peek_block = s->options.peek ? 0 : s->blocks;
 	while (s->peek_block < s->blocks &&
-	       (s->first_page[s->peek_block + 1] - s->first_page[s->peek_block]) * QEMU_PAGE !=
+	       (s->first_page[s->peek_block + 1] - s->first_page[s->peek_block]) * STREAM_PAGE !=
 		       s->options.peek_bytes)
 		s->peek_block++;
 	if (s->peek_block == s->blocks)
@@ -76,8 +78,9 @@ static int follow_content(struct scheduler *s, uint64_t pages, struct error **er
 	return scheduler_start_watch(s, pages, err);
 }
 
-static int begin_rounds(struct scheduler *s, struct error **err)
+static int on_rounds(void *arg, struct error **err)
 {
+	struct scheduler *s = arg;
 	uint64_t pages = s->first_page[s->blocks];
 
 	s->heat = heat_create(pages, HEAT_STREAM, err);
@@ -90,34 +93,27 @@ static int begin_rounds(struct scheduler *s, struct error **err)
 		return error_set(err, ENOMEM, "no memory to follow %" PRIu64 " pages", pages);
 	if (follow_content(s, pages, err) < 0)
 		return -1;
-	if (qemu_writer_format(s->writer, s->reader) < 0)
-		return error_set(err, EPROTO, "the memory stream has pages before its blocks");
 	s->stage = STAGE_ROUNDS;
 	s->now.began_ns = s->now_ns;
 	return 0;
 }
 
-static int on_part_begin(void *arg, bool last, struct error **err)
+static int on_last(void *arg, struct error **err)
 {
 	struct scheduler *s = arg;
 
-	if (s->stage == STAGE_SETUP && begin_rounds(s, err) < 0)
-		return -1;
-	if (!last)
-		return 0;
-	if (scheduler_close_part(s, err) < 0)
-		return -1;
+	(void)err;
 	s->stage = STAGE_LAST;
 	s->finishing = true;
-	return scheduler_open_part(s, true, err);
+	return 0;
 }
 
-static int on_part_end(void *arg, bool last, struct error **err)
+static int on_pages_end(void *arg, struct error **err)
 {
 	struct scheduler *s = arg;
 
-	s->last_ended = last;
-	return last ? scheduler_fetch_owed(s, err) : 0;
+	s->all_came = true;
+	return scheduler_fetch_owed(s, err);
 }
 
 int scheduler_hold(struct scheduler *s, uint64_t page, const uint8_t *content, unsigned queue,
@@ -128,7 +124,7 @@ int scheduler_hold(struct scheduler *s, uint64_t page, const uint8_t *content, u
 	/* no room: at once, as what is held is older */
 	if (page_pool_put(s->pool, page, content, queue, s->now_ns, NULL) == PAGE_POOL_NONE)
 		return scheduler_write_page(s, page, content, 0, err);
-	held = (uint64_t)page_pool_count(s->pool) * QEMU_PAGE;
+	held = (uint64_t)page_pool_count(s->pool) * STREAM_PAGE;
 	if (held > s->stats.held_peak)
 		s->stats.held_peak = held;
 	return 0;
@@ -155,7 +151,7 @@ static void supersede(struct scheduler *s, uint32_t slot)
 	page_pool_drop(s->pool, slot);
 }
 
-static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *content, uint8_t fill,
+static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *content, uint8_t kind,
 		   struct error **err)
 {
 	struct scheduler *s = arg;
@@ -167,13 +163,14 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 	unsigned queue = QUEUE_FIRST;
 
 	scheduler_note_came(s, page);
-	s->remaining_least -= s->remaining_least < QEMU_PAGE ? s->remaining_least : QEMU_PAGE;
+	s->remaining_least -= s->remaining_least < STREAM_PAGE ? s->remaining_least : STREAM_PAGE;
 	if (again)
 		note_again(s, page, blind, waits);
-	supersede(s, held);
+	if (content || s->format->kind_replaces)
+		supersede(s, held);
 	if (!content) {
 		s->stats.pages_filled++;
-		return scheduler_write_page(s, page, NULL, fill, err);
+		return scheduler_write_page(s, page, NULL, kind, err);
 	}
 	s->stats.pages_in++;
 	s->blind += blind && !again;
@@ -190,25 +187,29 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 
 /* ---- For the caller ---- */
 
+static const struct stream_events events = {.opaque = on_opaque,
+					    .block = on_block,
+					    .rounds = on_rounds,
+					    .page = on_page,
+					    .last = on_last,
+					    .pages_end = on_pages_end};
+
 struct scheduler *scheduler_create(const struct scheduler_options *options, struct error **err)
 {
 	struct scheduler *s = calloc(1, sizeof(*s));
-	struct qemu_stream_sink sink = {on_opaque, on_block,	on_part_begin,
-					on_page,   on_part_end, s};
 
 	if (!s) {
 		error_set(err, ENOMEM, "no memory for a page scheduler");
 		return NULL;
 	}
 	s->options = *options;
+	s->format = options->format;
 	s->need_least = s->need_best = UINT64_MAX;
 	s->cold_class = HEAT_CLASSES - 1;
 	s->hot_part = s->hot_most = UINT64_MAX;
-	s->reader = qemu_reader_create(&sink, err);
-	if (s->reader)
-		s->writer = qemu_writer_create(err);
-	if (s->writer)
-		s->pool = page_pool_create((uint32_t)(options->hold_most / QEMU_PAGE), err);
+	s->stream = s->format->create(&events, s, options->pages, err);
+	if (s->stream)
+		s->pool = page_pool_create((uint32_t)(options->hold_most / STREAM_PAGE), err);
 	if (!s->pool) {
 		scheduler_destroy(s);
 		return NULL;
@@ -220,8 +221,7 @@ void scheduler_destroy(struct scheduler *s)
 {
 	if (!s)
 		return;
-	qemu_reader_destroy(s->reader);
-	qemu_writer_destroy(s->writer);
+	s->format->destroy(s->stream);
 	page_pool_destroy(s->pool);
 	heat_destroy(s->heat);
 	free(s->sent);
@@ -241,13 +241,13 @@ int scheduler_feed(struct scheduler *s, const uint8_t *bytes, size_t n, int64_t 
 		   struct error **err)
 {
 	s->now_ns = now_ns;
-	return qemu_reader_feed(s->reader, bytes, n, err);
+	return s->format->feed(s->stream, bytes, n, err);
 }
 
 int scheduler_feed_end(struct scheduler *s, struct error **err)
 {
 	s->stream_ended = true;
-	return qemu_reader_end(s->reader, err);
+	return s->format->feed_end(s->stream, err);
 }
 
 bool scheduler_drained(const struct scheduler *s)

@@ -41,6 +41,7 @@
  * bytes, and it is gone over in a hundred times the time; the pool follows the link, not the guest.
  */
 struct scheduler;
+struct stream_format;
 
 /* Which of the pages that come again are hot, so held. */
 enum hot_rule {
@@ -61,6 +62,8 @@ typedef bool scheduler_peek(void *arg, uint64_t page, size_t pages, uint8_t *con
 #define SCHEDULER_PEEK_MOST 16
 
 struct scheduler_options {
+	const struct stream_format *format; /* stream_format.h */
+	uint64_t pages;			    /* of guest memory, where the format does not tell */
 	enum hot_rule rule;
 	double hot_share;    /* of HOT_TOP: above 0, at most 1 */
 	double hot_rate;     /* of HOT_THRESHOLD: writes/s, above 0 */
@@ -94,7 +97,7 @@ bool scheduler_wants(const struct scheduler *s);
 /* Of that, what was not read after all. */
 void scheduler_not_read(struct scheduler *s, size_t n);
 
-/* Errors: as qemu_reader_feed, and ENOMEM. Afterwards only scheduler_destroy is of use. */
+/* Errors: as the format's feed, and ENOMEM. Afterwards only scheduler_destroy is of use. */
 int scheduler_feed(struct scheduler *s, const uint8_t *bytes, size_t n, int64_t now_ns,
 		   struct error **err);
 

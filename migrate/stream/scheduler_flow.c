@@ -14,7 +14,8 @@
 
 uint64_t scheduler_backlog(const struct scheduler *s)
 {
-	return (page_pool_count(s->pool) + s->told_count) * QEMU_PAGE + byte_queue_length(&s->out) +
+	return (page_pool_count(s->pool) + s->told_count) * STREAM_PAGE +
+	       byte_queue_length(&s->out) + s->format->unflushed(s->stream) +
 	       byte_queue_length(&s->after) + s->link.in_flight;
 }
 
@@ -25,7 +26,7 @@ uint64_t scheduler_backlog(const struct scheduler *s)
  */
 static uint64_t guard(const struct scheduler *s)
 {
-	const uint64_t blink = (uint64_t)SCHEDULER_READ / FILLED_LEAST * QEMU_PAGE;
+	const uint64_t blink = (uint64_t)SCHEDULER_READ / FILLED_LEAST * STREAM_PAGE;
 
 	return s->remaining_least > blink ? (s->remaining_least - blink) / 2 : 0;
 }
@@ -46,14 +47,14 @@ static int64_t linger_ns_most(const struct scheduler *s)
 /* Too much is held: nothing is read until it is less. */
 static bool pool_is_full(const struct scheduler *s)
 {
-	uint64_t held = (uint64_t)page_pool_count(s->pool) * QEMU_PAGE;
+	uint64_t held = (uint64_t)page_pool_count(s->pool) * STREAM_PAGE;
 	uint64_t target = scheduler_target(s), backlog = scheduler_backlog(s);
 
 	if (held + SCHEDULER_READ > s->options.hold_most)
 		return true;
 	/* what comes for the first time is no more than waits for the link anyway */
 	if (s->rounds == 0)
-		backlog = s->told_count * QEMU_PAGE;
+		backlog = s->told_count * STREAM_PAGE;
 	return target && backlog + SCHEDULER_READ > target + guard(s);
 }
 
@@ -77,7 +78,7 @@ static uint64_t waiting(const struct scheduler *s)
 	uint64_t pages = (uint64_t)page_pool_queued(s->pool, QUEUE_FIRST) +
 			 page_pool_queued(s->pool, QUEUE_COLD);
 
-	return byte_queue_length(&s->out) + pages * QEMU_PAGE;
+	return byte_queue_length(&s->out) + pages * STREAM_PAGE;
 }
 
 /*
@@ -134,7 +135,7 @@ uint32_t scheduler_choose(struct scheduler *s)
 static bool may_read_the_end(const struct scheduler *s)
 {
 	return byte_queue_length(&s->out) < OUT_MOST &&
-	       (uint64_t)page_pool_count(s->pool) * QEMU_PAGE < s->options.hold_most;
+	       (uint64_t)page_pool_count(s->pool) * STREAM_PAGE < s->options.hold_most;
 }
 
 static bool may_read(const struct scheduler *s)

@@ -9,9 +9,9 @@
 #include "migrate/stream/page_ages.h"
 #include "migrate/stream/page_digest.h"
 #include "migrate/stream/page_pool.h"
-#include "migrate/stream/qemu_stream.h"
 #include "migrate/stream/scheduler.h"
 #include "migrate/stream/scheduler_sample.h"
+#include "migrate/stream/stream_format.h"
 
 /* The pool's queues, in the order in which they are sent. */
 enum {
@@ -42,29 +42,29 @@ struct walk {
 enum scheduler_stage {
 	STAGE_SETUP,  /* before the first page */
 	STAGE_ROUNDS, /* the guest runs, as far as the stream tells */
-	STAGE_LAST,   /* in the last section of pages: it is paused */
+	STAGE_LAST,   /* the last pages come: it is paused */
 	STAGE_DEVICES /* all pages are out */
 };
 
 struct scheduler {
 	struct scheduler_options options;
-	struct qemu_reader *reader;
-	struct qemu_writer *writer;
+	const struct stream_format *format;
+	struct stream_rewriter *stream;
 	enum scheduler_stage stage;
-	bool finishing;	 /* scheduler_finish */
-	bool last_ended; /* the hypervisor's last section of pages has ended */
+	bool finishing; /* scheduler_finish */
+	bool all_came;	/* the hypervisor's last page has come */
 	bool stream_ended;
 	int64_t now_ns; /* of the call that is under way */
 
 	/* guest memory: pages are numbered through all blocks */
 	size_t blocks;
-	uint64_t first_page[QEMU_BLOCKS_MOST + 1];
+	uint64_t first_page[STREAM_BLOCKS_MOST + 1];
 	uint64_t *sent;		      /* a bit for each page that ever went on */
 	size_t peek_block;	      /* blocks: none */
 	struct page_digests *digests; /* of what went on; NULL: no way to look */
 	uint64_t blind;		      /* pages with content that can't be looked at */
 	struct page_sample sample;    /* of the pages that are written while the guest is moved */
-	uint8_t peeked[QEMU_PAGE];    /* the page that was looked at last */
+	uint8_t peeked[STREAM_PAGE];  /* the page that was looked at last */
 
 	/* what the destination lacks, where there is a way to look */
 	uint64_t *owed; /* a bit for each page */
@@ -73,7 +73,7 @@ struct scheduler {
 	struct page_ages *ages; /* which of those that are owed is the next */
 	uint64_t *seen;		/* how each page looked last; 0: it was not looked at */
 	struct walk watch_known, watch_all;
-	uint8_t run[SCHEDULER_PEEK_MOST * QEMU_PAGE]; /* pages that a walk looks at */
+	uint8_t run[SCHEDULER_PEEK_MOST * STREAM_PAGE]; /* pages that a walk looks at */
 	struct bucket watching;
 
 	struct heat *heat;
@@ -82,8 +82,6 @@ struct scheduler {
 	/* output */
 	struct byte_queue out;	 /* on its way */
 	struct byte_queue after; /* devices: after the last page */
-	unsigned in_part;	 /* pages in the section that is open; 0: none is */
-	bool part_open;
 
 	/* what it goes by */
 	struct scheduler_link link;
@@ -197,12 +195,9 @@ double scheduler_fresh_bytes(const struct scheduler *s, int64_t now_ns);
 /* scheduler_peek.c: the same by looking at a sample of the pages that are written at all. */
 uint64_t scheduler_sampled_need(struct scheduler *s, int64_t now_ns);
 
-/* scheduler_output.c: bytes to the end of a queue; sections; content NULL: all its bytes are fill.
- */
+/* scheduler_output.c: bytes to the end of a queue; a page into the output, see stream_format.h. */
 int scheduler_put(struct byte_queue *queue, const uint8_t *bytes, size_t n, struct error **err);
-int scheduler_open_part(struct scheduler *s, bool last, struct error **err);
-int scheduler_close_part(struct scheduler *s, struct error **err);
-int scheduler_write_page(struct scheduler *s, uint64_t page, const uint8_t *content, uint8_t fill,
+int scheduler_write_page(struct scheduler *s, uint64_t page, const uint8_t *content, uint8_t kind,
 			 struct error **err);
 
 /* scheduler_flow.c: the page that is to go next, or PAGE_POOL_NONE. */

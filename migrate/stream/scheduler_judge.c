@@ -101,8 +101,8 @@ static void find_hot(struct scheduler *s)
 	uint64_t all[HEAT_CLASSES];
 	struct plan_state state = {.all = all,
 				   .dirty = s->class_pages,
-				   .rate = (double)s->link.rate / QEMU_PAGE,
-				   .target = (double)scheduler_target(s) / QEMU_PAGE};
+				   .rate = (double)s->link.rate / STREAM_PAGE,
+				   .target = (double)scheduler_target(s) / STREAM_PAGE};
 
 	if (s->options.rule == HOT_NONE || s->link.rate == 0)
 		return;
@@ -239,7 +239,7 @@ uint64_t scheduler_need(struct scheduler *s, int64_t now_ns)
 		return UINT64_MAX;
 	if (s->digests)
 		return scheduler_sampled_need(s, now_ns);
-	return scheduler_backlog(s) + s->owed_count * QEMU_PAGE +
+	return scheduler_backlog(s) + s->owed_count * STREAM_PAGE +
 	       (uint64_t)(missed * ((double)s->remaining + scheduler_fresh_bytes(s, now_ns)));
 }
 
@@ -272,13 +272,13 @@ void scheduler_stats(struct scheduler *s, int64_t now_ns, struct scheduler_stats
 	stats->rounds = s->rounds;
 	stats->target = target;
 	stats->need = need;
-	stats->hot = s->last.again * QEMU_PAGE;
-	stats->held = (page_pool_count(s->pool) + s->told_count) * QEMU_PAGE;
-	stats->owed = s->owed_count * QEMU_PAGE;
+	stats->hot = s->last.again * STREAM_PAGE;
+	stats->held = (page_pool_count(s->pool) + s->told_count) * STREAM_PAGE;
+	stats->owed = s->owed_count * STREAM_PAGE;
 	stats->ready = target && (double)need <= MARGIN * (double)target;
 	stats->stuck = got_nowhere(s, STUCK_ROUNDS, now_ns);
 	stats->best = stats->stuck && is_least(s, need);
-	stats->foreseen = s->planned ? (uint64_t)(s->plan.remainder * QEMU_PAGE) : 0;
+	stats->foreseen = s->planned ? (uint64_t)(s->plan.remainder * STREAM_PAGE) : 0;
 	/* rates are guesses at first; what is left to send is measured */
 	stats->converges =
 		!s->planned || s->plan.converges || !got_nowhere(s, DOUBT_ROUNDS, now_ns);

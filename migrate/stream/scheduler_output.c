@@ -4,9 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* What goes out: sections of pages, filled from the pool as late as possible. */
-#define OUT_LOW	   (32u << 10) /* below that, pages are put into the output */
-#define PART_PAGES 256	       /* pages in a section of ours */
+/* What goes out: pages, chosen as late as possible. */
+#define OUT_LOW (32u << 10) /* below that, pages are put into the output */
 
 int scheduler_put(struct byte_queue *queue, const uint8_t *bytes, size_t n, struct error **err)
 {
@@ -16,32 +15,6 @@ int scheduler_put(struct byte_queue *queue, const uint8_t *bytes, size_t n, stru
 		return error_set(err, ENOMEM, "no memory for %zu bytes of the memory stream", n);
 	memcpy(place, bytes, n);
 	queue->end += n;
-	return 0;
-}
-
-int scheduler_open_part(struct scheduler *s, bool last, struct error **err)
-{
-	uint8_t *place = byte_queue_reserve(&s->out, QEMU_HEADER_MOST);
-
-	if (!place)
-		return error_set(err, ENOMEM, "no memory for the memory stream");
-	s->out.end += qemu_write_part_begin(s->writer, last, place);
-	s->part_open = true;
-	s->in_part = 0;
-	return 0;
-}
-
-int scheduler_close_part(struct scheduler *s, struct error **err)
-{
-	uint8_t *place;
-
-	if (!s->part_open)
-		return 0;
-	place = byte_queue_reserve(&s->out, QEMU_HEADER_MOST);
-	if (!place)
-		return error_set(err, ENOMEM, "no memory for the memory stream");
-	s->out.end += qemu_write_part_end(s->writer, s->stage >= STAGE_LAST, place);
-	s->part_open = false;
 	return 0;
 }
 
@@ -55,27 +28,14 @@ static size_t block_of(const struct scheduler *s, uint64_t page)
 	return block;
 }
 
-/* Appends a page; content NULL: all its bytes are fill. */
-int scheduler_write_page(struct scheduler *s, uint64_t page, const uint8_t *content, uint8_t fill,
+int scheduler_write_page(struct scheduler *s, uint64_t page, const uint8_t *content, uint8_t kind,
 			 struct error **err)
 {
 	size_t block = block_of(s, page);
-	uint8_t *place;
-	size_t n;
 
-	if (s->stage == STAGE_ROUNDS && s->part_open && s->in_part >= PART_PAGES &&
-	    scheduler_close_part(s, err) < 0)
+	if (s->format->write_page(s->stream, &s->out, block, page - s->first_page[block], content,
+				  kind, s->stage == STAGE_LAST, err) < 0)
 		return -1;
-	if (!s->part_open && scheduler_open_part(s, s->stage == STAGE_LAST, err) < 0)
-		return -1;
-	place = byte_queue_reserve(&s->out, QEMU_HEADER_MOST + QEMU_PAGE);
-	if (!place)
-		return error_set(err, ENOMEM, "no memory for the memory stream");
-	n = qemu_write_page(s->writer, block, page - s->first_page[block], !content, fill, place);
-	if (content)
-		memcpy(place + n, content, QEMU_PAGE);
-	s->out.end += n + (content ? QEMU_PAGE : 0);
-	s->in_part++;
 	if (content)
 		s->stats.pages_out++;
 	s->sent[page / 64] |= 1ull << page % 64;
@@ -83,10 +43,10 @@ int scheduler_write_page(struct scheduler *s, uint64_t page, const uint8_t *cont
 	return 0;
 }
 
-/* The last page is out: the section ends, and what waited for that follows. */
+/* The last page is out, and what waited for that follows. */
 static int finish_pages(struct scheduler *s, struct error **err)
 {
-	if (scheduler_close_part(s, err) < 0)
+	if (s->format->end_pages(s->stream, &s->out, err) < 0)
 		return -1;
 	s->stage = STAGE_DEVICES;
 	if (scheduler_put(&s->out, s->after.data + s->after.start, byte_queue_length(&s->after),
@@ -133,11 +93,11 @@ static int fill_output(struct scheduler *s, struct error **err)
 		if (take_turn(s, slot, err) < 0)
 			return -1;
 	}
-	if (s->stage == STAGE_LAST && s->last_ended && page_pool_count(s->pool) == 0)
+	if (s->stage == STAGE_LAST && s->all_came && page_pool_count(s->pool) == 0)
 		return finish_pages(s, err);
 	/* the destination loads what it has while there is nothing to send */
-	if (s->stage == STAGE_ROUNDS && byte_queue_length(&s->out) == 0)
-		return scheduler_close_part(s, err);
+	if (s->stage < STAGE_DEVICES && byte_queue_length(&s->out) == 0)
+		return s->format->flush(s->stream, &s->out, err);
 	return 0;
 }
 

@@ -71,14 +71,14 @@ bool scheduler_take_for_owed(struct scheduler *s, uint64_t page, const uint8_t *
 	}
 	s->stats.pages_owed++;
 	scheduler_owe(s, page);
-	scheduler_set_told(s, page, memcmp(content, s->peeked, QEMU_PAGE) == 0);
+	scheduler_set_told(s, page, memcmp(content, s->peeked, STREAM_PAGE) == 0);
 	return true;
 }
 
 /* It will be written again before the guest is paused, and what is left is about to fit without. */
 static bool in_vain(const struct scheduler *s, uint64_t page)
 {
-	return !s->finishing && s->owed_count * QEMU_PAGE < scheduler_target(s) / 2 &&
+	return !s->finishing && s->owed_count * STREAM_PAGE < scheduler_target(s) / 2 &&
 	       (double)page_ages_stays_ns(s->ages, page) * SCHEDULER_IN_VAIN <
 		       (double)s->options.downtime_ns;
 }
@@ -140,7 +140,7 @@ static int fetch_run(struct scheduler *s, uint64_t page, struct error **err)
 	for (size_t i = 0; i < n; i++) {
 		scheduler_settle(s, page + i);
 		s->stats.pages_fetched++;
-		if (scheduler_hold(s, page + i, s->run + i * QEMU_PAGE, QUEUE_COLD, err) < 0)
+		if (scheduler_hold(s, page + i, s->run + i * STREAM_PAGE, QUEUE_COLD, err) < 0)
 			return -1;
 	}
 	return 0;

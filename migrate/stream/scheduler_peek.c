@@ -50,7 +50,7 @@ bool scheduler_has(const struct scheduler *s, uint64_t page, const uint8_t *cont
 static enum page_fate leave_out(struct scheduler *s, uint32_t slot)
 {
 	uint64_t page = page_pool_page(s->pool, slot);
-	bool told = memcmp(s->peeked, page_pool_content(s->pool, slot), QEMU_PAGE) == 0;
+	bool told = memcmp(s->peeked, page_pool_content(s->pool, slot), STREAM_PAGE) == 0;
 
 	scheduler_owe(s, page);
 	scheduler_set_told(s, page, told);
@@ -113,8 +113,8 @@ static double first_share(const struct scheduler *s)
  */
 static double unknown_pages(const struct scheduler *s, int64_t now_ns)
 {
-	double remaining = (double)s->remaining / QEMU_PAGE, share = first_share(s);
-	double fresh = scheduler_fresh_bytes(s, now_ns) / QEMU_PAGE;
+	double remaining = (double)s->remaining / STREAM_PAGE, share = first_share(s);
+	double fresh = scheduler_fresh_bytes(s, now_ns) / STREAM_PAGE;
 	double came = (double)(s->now.again - s->now.blind); /* all of these are known by now */
 	double to_come = fmax(0, (double)s->sample.known - came);
 	double blind = s->rounds < 2 ? (double)s->blind
@@ -135,7 +135,7 @@ uint64_t scheduler_sampled_need(struct scheduler *s, int64_t now_ns)
 		look_at_sample(s, now_ns);
 	pages += (double)s->sample.known * s->sample.share;
 	return byte_queue_length(&s->out) + byte_queue_length(&s->after) + s->link.in_flight +
-	       (uint64_t)(pages * QEMU_PAGE);
+	       (uint64_t)(pages * STREAM_PAGE);
 }
 
 void scheduler_note_sent(struct scheduler *s, uint64_t page, const uint8_t *content)

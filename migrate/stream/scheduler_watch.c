@@ -24,7 +24,7 @@
  * has a page is told by its digest (page_digest.h).
  */
 #define WATCH_RATE (800ull << 20) /* bytes/s of memory: a sixth of a core at the most */
-#define WATCHED	   ((uint64_t)SCHEDULER_PEEK_MOST * QEMU_PAGE)
+#define WATCHED	   ((uint64_t)SCHEDULER_PEEK_MOST * STREAM_PAGE)
 #define SLOTS	   8 /* that a downtime target has: how exactly ages are known */
 #define SLOT_LEAST (10 * NS_PER_MS)
 
@@ -49,7 +49,7 @@ int scheduler_start_watch(struct scheduler *s, uint64_t pages, struct error **er
 
 static uint64_t look_of(const uint8_t *content)
 {
-	uint64_t hash = XXH3_64bits(content, QEMU_PAGE);
+	uint64_t hash = XXH3_64bits(content, STREAM_PAGE);
 
 	return hash ? hash : 1; /* 0: not seen yet */
 }
@@ -114,7 +114,7 @@ static void walk_some(struct scheduler *s, struct walk *walk, const uint64_t *on
 		/* of the pages that the other walk goes over, it knows when they were looked at */
 		bool own = only || !page_sample_has(&s->sample, page + i);
 
-		scheduler_see(s, page + i, s->run + i * QEMU_PAGE, own ? walk->period_ns : 0);
+		scheduler_see(s, page + i, s->run + i * STREAM_PAGE, own ? walk->period_ns : 0);
 	}
 }
 

@@ -20,11 +20,9 @@
  *
  * and optional records anywhere between others.
  *
- * States: one per item of these (enum xen_state), each of which says how many bytes it needs. The
- * loop in xen_reader_feed() hands a state its bytes where they lie; only an item that a feed cuts
- * is first put together in `hold`. A state's function checks the bytes, calls the sink, and sets
- * the next state; it allocates nothing. PASS takes what comes, of a known number of bytes: bodies
- * and padding.
+ * States: one per item of these (enum xen_state), each of which says how many bytes it needs
+ * (cutter.h). A state's function checks the bytes, calls the sink, and sets the next state; it
+ * allocates nothing. Bodies and padding, of a known number of bytes, are passed on as they come.
  *
  * Phases: libxc's records may come before STATIC_DATA_END, or after it while there is memory to
  * send, or from the first record on that shows that the guest is paused (enum xen_phase). Nothing
@@ -45,22 +43,13 @@ int xen_refuse(const struct xen_reader *r, struct error **err, int code, const c
 	va_start(args, fmt);
 	vsnprintf(what, sizeof(what), fmt, args);
 	va_end(args);
-	return error_set(err, code, "Xen's stream, offset %" PRIu64 ": %s", r->offset, what);
-}
-
-void xen_await_pass(struct xen_reader *r, uint64_t n, enum xen_state state, size_t need)
-{
-	xen_await(r, n ? XEN_AT_PASS : state, need);
-	r->pass = n;
-	r->after_pass = state;
-	r->after_need = need;
+	return error_set(err, code, "Xen's stream, offset %" PRIu64 ": %s", r->cutter.offset, what);
 }
 
 static const struct {
 	const char *name; /* of what is cut when the stream ends there */
 	xen_take *take;
 } states[] = {
-	[XEN_AT_PASS] = {"a record of known length", NULL},
 	[XEN_AT_LIBXL_HEADER] = {"libxl's header", xen_take_libxl_header},
 	[XEN_AT_LIBXL_RECORD] = {"libxl's records, before END", xen_take_libxl_record},
 	[XEN_AT_IMAGE_HEADER] = {"libxc's image header", xen_take_image_header},
@@ -74,75 +63,39 @@ static const struct {
 };
 static_assert(ARRAY_SIZE(states) == XEN_STATES, "a state has a row");
 
-/* What PASS takes of the n bytes that are there. */
-static int take_some(struct xen_reader *r, const uint8_t *bytes, size_t *n, struct error **err)
+static int take_item(void *arg, const uint8_t *bytes, struct error **err)
 {
-	if (*n > r->pass)
-		*n = (size_t)r->pass;
-	r->pass -= *n;
-	if (!r->pass)
-		xen_await(r, r->after_pass, r->after_need);
-	r->offset += *n;
-	return r->sink.opaque(r->sink.arg, bytes, *n, err);
+	struct xen_reader *r = arg;
+
+	return states[r->cutter.state].take(r, bytes, err);
 }
 
-/* The state's bytes are complete. */
-static int take_item(struct xen_reader *r, const uint8_t *bytes, struct error **err)
+static int pass_on(void *arg, const uint8_t *bytes, size_t n, struct error **err)
 {
-	size_t n = r->need;
-	int taken = states[r->state].take(r, bytes, err);
+	struct xen_reader *r = arg;
 
-	if (taken < 0)
-		return -1;
-	r->held = 0;
-	r->offset += n;
-	return taken == XEN_TAKEN ? 0 : r->sink.opaque(r->sink.arg, bytes, n, err);
-}
-
-static int feed(struct xen_reader *r, const uint8_t *bytes, size_t n, struct error **err)
-{
-	while (n) {
-		size_t took = n;
-		int status = 0;
-
-		if (!states[r->state].take) {
-			status = take_some(r, bytes, &took, err);
-		} else if (!r->held && n >= r->need) {
-			took = r->need;
-			status = take_item(r, bytes, err);
-		} else {
-			if (took > r->need - r->held)
-				took = r->need - r->held;
-			memcpy(r->hold + r->held, bytes, took);
-			r->held += took;
-			if (r->held == r->need)
-				status = take_item(r, r->hold, err);
-		}
-		if (status < 0)
-			return -1;
-		bytes += took;
-		n -= took;
-	}
-	return 0;
+	return r->sink.opaque(r->sink.arg, bytes, n, err);
 }
 
 int xen_reader_feed(struct xen_reader *r, const uint8_t *bytes, size_t n, struct error **err)
 {
-	if (r->failed)
+	static const struct cutter_calls calls = {take_item, pass_on};
+
+	if (r->cutter.failed)
 		return xen_refuse(r, err, EPROTO, "reading failed here before");
-	if (feed(r, bytes, n, err) == 0)
-		return 0;
-	r->failed = true;
-	return -1;
+	return cutter_feed(&r->cutter, &calls, r, bytes, n, err);
 }
 
 int xen_reader_end(struct xen_reader *r, struct error **err)
 {
-	if (r->failed)
+	const struct cutter *c = &r->cutter;
+
+	if (c->failed)
 		return xen_refuse(r, err, EPROTO, "reading failed here before");
-	if (r->state != XEN_AT_END)
+	if (c->state != XEN_AT_END || c->pass)
 		return xen_refuse(r, err, EPROTO, "the stream ends after %" PRIu64 " bytes, in %s",
-				  xen_reader_offset(r), states[r->state].name);
+				  cutter_offset(c),
+				  c->pass ? "a record of known length" : states[c->state].name);
 	return 0;
 }
 
@@ -166,7 +119,7 @@ void xen_reader_destroy(struct xen_reader *r)
 
 uint64_t xen_reader_offset(const struct xen_reader *r)
 {
-	return r->failed ? r->offset : r->offset + r->held;
+	return cutter_offset(&r->cutter);
 }
 
 const struct xen_memory *xen_reader_memory(const struct xen_reader *r)

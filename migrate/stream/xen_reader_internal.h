@@ -5,12 +5,12 @@
 #include <assert.h>
 
 #include "common/cleanup.h"
+#include "migrate/stream/cutter.h"
 #include "migrate/stream/xen_format.h"
 #include "migrate/stream/xen_stream.h"
 
 /* What the reader waits for next. xen_reader.c has the table of what each does. */
 enum xen_state {
-	XEN_AT_PASS, /* bytes whose number is known, to be passed on */
 	/* xen_reader_frame.c */
 	XEN_AT_LIBXL_HEADER,
 	XEN_AT_LIBXL_RECORD,
@@ -36,15 +36,7 @@ enum xen_phase {
 
 struct xen_reader {
 	struct xen_stream_sink sink;
-	enum xen_state state;
-	size_t need;	 /* bytes that the state takes at once; not of PASS */
-	size_t held;	 /* bytes of them that are in hold */
-	uint64_t offset; /* of the first byte that the state waits for */
-	bool failed;
-
-	uint64_t pass; /* bytes left to PASS */
-	enum xen_state after_pass;
-	size_t after_need;
+	struct cutter cutter;
 
 	bool libxc_over; /* its END has been read */
 	enum xen_phase phase;
@@ -60,8 +52,6 @@ struct xen_reader {
 	size_t next;	 /* the page that is to be passed to the sink */
 	size_t count;
 	struct xen_page pages[XEN_BATCH_MOST];
-
-	uint8_t hold[XEN_PAGE_SIZE]; /* of what a feed's end cut */
 };
 
 /*
@@ -80,12 +70,15 @@ xen_take xen_take_batch, xen_take_pfn, xen_take_content;
 /* The next state, and how many bytes (1 to XEN_PAGE_SIZE) it takes at once. */
 static inline void xen_await(struct xen_reader *r, enum xen_state state, size_t need)
 {
-	r->state = state;
-	r->need = need;
+	cutter_await(&r->cutter, 0, state, need);
 }
 
 /* Passes on n bytes as they come, then goes to the state. */
-void xen_await_pass(struct xen_reader *r, uint64_t n, enum xen_state state, size_t need);
+static inline void xen_await_pass(struct xen_reader *r, uint64_t n, enum xen_state state,
+				  size_t need)
+{
+	cutter_await(&r->cutter, n, state, need);
+}
 
 /* A record's body is padded to a multiple of 8 bytes. */
 static inline uint64_t xen_padded(uint32_t length)

@@ -22,6 +22,7 @@
 #include "migrate/stream/qemu_format.h"
 #include "migrate/stream/qemu_stream.h"
 #include "migrate/stream/scheduler.h"
+#include "migrate/stream/stream_format.h"
 
 #define STEP_NS	    (2 * NS_PER_MS)
 #define LOOK_NS	    (50 * NS_PER_MS)

@@ -13,6 +13,7 @@
 
 #include "migrate/hypervisor/hypervisor.h"
 #include "migrate/stream/memory_stream.h"
+#include "migrate/stream/stream_format.h"
 
 #define HOPS_DEFAULT 4
 #define RATE	     (6u << 20) /* of the link, bytes/s */
@@ -245,7 +246,8 @@ static size_t differences(const struct track *a, const struct track *b)
 
 static void one_hop(struct machine *m, enum hot_rule rule, int number)
 {
-	struct scheduler_options options = {.rule = rule,
+	struct scheduler_options options = {.format = &stream_format_qemu,
+					    .rule = rule,
 					    .hot_share = 0.02,
 					    .hot_rate = 1,
 					    .hold_most = 16u << 20,

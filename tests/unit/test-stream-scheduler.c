@@ -35,7 +35,8 @@ static void write_some(struct guest *g, const struct load *load, struct writer *
 
 static struct scheduler_options options(enum hot_rule rule, int64_t downtime_ns, struct guest *g)
 {
-	struct scheduler_options o = {.rule = rule,
+	struct scheduler_options o = {.format = &stream_format_qemu,
+				      .rule = rule,
 				      .hot_share = 0.1,
 				      .hot_rate = 1,
 				      .hold_most = 64u << 20,

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CODEC_CONTROL_H
+#define CODEC_CONTROL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "migrate/codec/page_encoder.h"
+
+/*
+ * Which way of coding is the fastest now. Coder and link work at the same time, so a byte of
+ * content takes
+ *
+ *	t = max(f, (f + p) / cores, r / link)
+ *
+ * seconds: f what the front needs for it, which is one thread, p what the payload's coder needs,
+ * r what is left of it. The way with the least t is taken; where the link is faster than any coder
+ * that is the one that does nothing. (VM handoff picks a mode by the same two rates every 5 s; a
+ * sum in place of the maximum would be for one thread that codes and sends in turn.)
+ *
+ * f, p and r are measured while a way is in use, exponentially smoothed over CONTROL_SMOOTH bytes
+ * of content. Of the ways that are not in use no more is known than how they stood to this one:
+ * what is measured to be slower than it was scales f and p of all, and a change of r their
+ * logarithms of r alike, since incompressible content is so for everyone. What the first
+ * CONTROL_SMOOTH bytes after a change of the way show is taken for this way's own, not for a change
+ * of the world: else two ways of which too much is expected would take turns. At first they are as
+ * bench-codec found them.
+ *
+ * A way is left for one that is CONTROL_GAIN faster, no sooner than CONTROL_DWELL_NS after the last
+ * change; at once when it is slower than raw. So noise of less than that changes nothing.
+ *
+ * Arithmetic; O(ways). Not thread-safe.
+ */
+#define CONTROL_SMOOTH	 (16u << 20)
+#define CONTROL_GAIN	 0.1
+#define CONTROL_DWELL_NS 2000000000ll
+
+enum control_way {
+	WAY_RAW,   /* filled pages are seen, nothing else */
+	WAY_CACHE, /* caches and deltas only */
+	WAY_LZ4,
+	WAY_ZSTD_FAST, /* level -1 */
+	WAY_ZSTD_1,    /* what is done until the link is known */
+	WAY_ZSTD_3,
+	WAY_ZSTD_6,
+	WAY_ZSTD_9,
+	WAY_ZSTD_13,
+	CONTROL_WAYS
+};
+
+const char *control_way_name(enum control_way way);
+struct codec_way control_way_of(enum control_way way);
+
+struct codec_control;
+
+/* cores: that code at the same time, at least 1; strongest: the last way that may be taken. */
+struct codec_control *codec_control_create(unsigned cores, enum control_way strongest,
+					   struct error **err);
+void codec_control_destroy(struct codec_control *c); /* takes NULL */
+
+/* bytes/s that the link takes while it is busy; 0: not known. */
+void codec_control_set_link(struct codec_control *c, double rate);
+void codec_control_set_cores(struct codec_control *c, unsigned cores);
+
+/* Of pages that are not filled: what went in and out, and the time of one core that it took. */
+struct control_sample {
+	uint64_t in, out;	   /* bytes */
+	double front_s, payload_s; /* seconds */
+};
+void codec_control_note(struct codec_control *c, const struct control_sample *sample);
+
+/* The way from now on; the time is monotonic. Samples that follow are of it. */
+enum control_way codec_control_choose(struct codec_control *c, int64_t now_ns);
+
+/* What t is by the model, in seconds a byte of content; 0 as long as the link is not known. */
+double codec_control_time(const struct codec_control *c, enum control_way way);
+
+struct control_report {
+	enum control_way way;
+	unsigned changes;
+	struct control_used {
+		uint64_t in, out;
+		double seconds; /* of a core */
+	} used[CONTROL_WAYS];
+	char why[160]; /* one line, of the present way */
+};
+void codec_control_report(const struct codec_control *c, struct control_report *report);
+
+#endif
