@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migrate/disk/drbd_command.h"
+
+#include <stdio.h>
+
+/*
+ * External metadata, in sectors of 512 bytes: 8 of superblock, 64 of activity log, then a bitmap
+ * with a bit for each 4 KiB of the disk, in whole blocks of 4 KiB, of which each covers 2^18
+ * sectors.
+ */
+#define SECTOR	       512
+#define META_FIXED     72
+#define BITMAP_BLOCK   8
+#define BITMAP_COVERED ((uint64_t)1 << 18)
+
+/* In pages of 4 KiB. DRBD asks for up to half of them ahead. */
+#define BUFFERS_LEAST	2048
+#define BUFFERS_MOST	131072
+#define BUFFERS_DEFAULT 8192
+
+/*
+ * Tenths of a second. How long an answer may take over a line that is full; four times as long DRBD
+ * waits for the first packets of the other side. And for how long a new pair of sockets must hold.
+ */
+#define PING_TIMEOUT "300"
+#define SOCKET_CHECK "5"
+
+uint64_t drbd_meta_bytes(uint64_t disk_bytes)
+{
+	uint64_t sectors = disk_bytes / SECTOR + (disk_bytes % SECTOR != 0);
+	uint64_t blocks = sectors / BITMAP_COVERED + (sectors % BITMAP_COVERED != 0);
+
+	return (blocks * BITMAP_BLOCK + META_FIXED) * SECTOR;
+}
+
+char *drbd_resource_name(const char *vm, const char *disk, char buf[DRBD_RESOURCE_SIZE])
+{
+	snprintf(buf, DRBD_RESOURCE_SIZE, "edgehop-%s-%s", vm, disk);
+	return buf;
+}
+
+char *drbd_address(unsigned minor, char buf[DRBD_ADDRESS])
+{
+	snprintf(buf, DRBD_ADDRESS, "127.83.%u.%u", minor >> 8 & 255, minor & 255);
+	return buf;
+}
+
+/* Words that need no formatting. */
+static void add_all(struct program *p, const char *const *words)
+{
+	for (; *words; words++)
+		program_add(p, "%s", *words);
+}
+
+static void add_ends(struct program *p, unsigned minor)
+{
+	char address[DRBD_ADDRESS];
+
+	drbd_address(minor, address);
+	program_add(p, "ipv4:%s:%d", address, DRBD_PORT_OWN);
+	program_add(p, "ipv4:%s:%d", address, DRBD_PORT_PEER);
+}
+
+static struct program setup(const char *command)
+{
+	struct program p = {0};
+
+	program_add(&p, "drbdsetup");
+	program_add(&p, "%s", command);
+	return p;
+}
+
+static struct program of_minor(const char *command, unsigned minor)
+{
+	struct program p = setup(command);
+
+	program_add(&p, "%u", minor);
+	return p;
+}
+
+/* The words before were chosen by us: nothing is asked. */
+struct program drbd_create_meta(unsigned minor, const char *meta)
+{
+	struct program p = {0};
+
+	program_add(&p, "drbdmeta");
+	program_add(&p, "--force");
+	program_add(&p, "%u", minor);
+	program_add(&p, "v08");
+	program_add(&p, "%s", meta);
+	program_add(&p, "flex-external");
+	program_add(&p, "create-md");
+	return p;
+}
+
+struct program drbd_new_resource(const char *resource)
+{
+	struct program p = setup("new-resource");
+
+	program_add(&p, "%s", resource);
+	return p;
+}
+
+struct program drbd_new_minor(const char *resource, unsigned minor)
+{
+	struct program p = setup("new-minor");
+
+	program_add(&p, "%s", resource);
+	program_add(&p, "%u", minor);
+	program_add(&p, "0");
+	return p;
+}
+
+/*
+ * An error of the disk is the guest's to see, as without DRBD. The activity log is as large as its
+ * room allows, so that a guest seldom waits for it. Resync has a fixed rate, the highest there is,
+ * and does not give way: how fast it really goes is the pacer's to say, in the hop's session.
+ */
+struct program drbd_attach(unsigned minor, const char *lower, const char *meta)
+{
+	static const char *const options[] = {"--on-io-error=pass_on", "--al-extents=6007",
+					      "--c-plan-ahead=0",      "--resync-rate=4194304",
+					      "--c-min-rate=0",	       NULL};
+	struct program p = of_minor("attach", minor);
+
+	program_add(&p, "%s", lower);
+	program_add(&p, "%s", meta);
+	program_add(&p, "flexible");
+	add_all(&p, options);
+	return p;
+}
+
+struct program drbd_primary(unsigned minor, bool first_time)
+{
+	struct program p = of_minor("primary", minor);
+
+	if (first_time)
+		program_add(&p, "--force");
+	return p;
+}
+
+struct program drbd_secondary(unsigned minor)
+{
+	return of_minor("secondary", minor);
+}
+
+struct program drbd_outdate(unsigned minor)
+{
+	return of_minor("outdate", minor);
+}
+
+struct program drbd_down(const char *resource)
+{
+	struct program p = setup("down");
+
+	program_add(&p, "%s", resource);
+	return p;
+}
+
+static uint64_t buffers_for(uint64_t bytes)
+{
+	uint64_t pages = bytes ? 2 * (bytes / 4096) : BUFFERS_DEFAULT;
+
+	if (pages < BUFFERS_LEAST)
+		return BUFFERS_LEAST;
+	return pages > BUFFERS_MOST ? BUFFERS_MOST : pages;
+}
+
+/*
+ * Whether the far side is still there the relays watch, so DRBD's own stopwatch is off (ko-count).
+ * A block that the other side has already is told from its sum and does not travel: holes of a new
+ * disk, and what a third site still has of an earlier stay. Nothing that is found diverged is ever
+ * merged.
+ */
+struct program drbd_connect(const char *resource, unsigned minor, uint64_t buffer)
+{
+	static const char *const options[] = {"--protocol=A",
+					      "--timeout=600",
+					      "--ko-count=0",
+					      "--connect-int=1",
+					      "--ping-int=10",
+					      "--ping-timeout=" PING_TIMEOUT,
+					      "--socket-check-timeout=" SOCKET_CHECK,
+					      "--csums-alg=sha256",
+					      "--allow-two-primaries=no",
+					      "--after-sb-0pri=disconnect",
+					      "--after-sb-1pri=disconnect",
+					      "--after-sb-2pri=disconnect",
+					      "--rr-conflict=disconnect",
+					      NULL};
+	struct program p = setup("connect");
+
+	program_add(&p, "%s", resource);
+	add_ends(&p, minor);
+	add_all(&p, options);
+	program_add(&p, "--max-buffers=%llu", (unsigned long long)buffers_for(buffer));
+	return p;
+}
+
+static struct program net_option(unsigned minor, const char *option)
+{
+	struct program p = setup("net-options");
+
+	add_ends(&p, minor);
+	program_add(&p, "%s", option);
+	return p;
+}
+
+struct program drbd_be_synchronous(unsigned minor)
+{
+	return net_option(minor, "--protocol=C");
+}
+
+struct program drbd_disconnect(unsigned minor, bool force)
+{
+	struct program p = setup("disconnect");
+
+	add_ends(&p, minor);
+	if (force)
+		program_add(&p, "--force");
+	return p;
+}
+
+struct program drbd_get_gi(unsigned minor)
+{
+	return of_minor("get-gi", minor);
+}
+
+struct program drbd_look(void)
+{
+	struct program p = setup("events2");
+
+	program_add(&p, "all");
+	program_add(&p, "--now");
+	program_add(&p, "--statistics");
+	return p;
+}
