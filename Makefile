@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# make setup | all | demo | check | check-long | bench | fuzz-NAME | lint | install | uninstall | clean
+# make setup | all | demo | check | check-xen | check-long | bench | fuzz-NAME | lint | install | uninstall | clean
 #
 # Each room becomes one static library from all its .c files; folders named cmd/ hold programs' mains and subcommands.
 
@@ -39,7 +39,7 @@ UNITS     := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.
 
 PROGRAMS  := $(B)/edgehop $(B)/edgehop-guest $(B)/edgehop-hotskip
 
-.PHONY: all tools setup demo check check-units check-long bench lint format install uninstall clean
+.PHONY: all tools setup demo check check-units check-xen check-long bench lint format install uninstall clean
 all: $(PROGRAMS) $(KIT)
 
 setup:
@@ -151,6 +151,11 @@ fuzz-%: setup $(B)/fuzz/fuzz-%
 check: setup
 	$(MAKE) all $(UNITS) $(REPLAYS)
 	tests/run -j 2 $(UNITS) $(REPLAYS) tests/install/test-* tests/lab/test-*
+
+# Real Xen hosts, emulated: one test at a time, each takes both cores.
+check-xen: setup
+	$(MAKE) all
+	tests/run tests/xenlab/test-*
 
 # Everything that takes long: what a hop must survive, forced case by case. About an hour.
 check-long: setup

@@ -1,10 +1,10 @@
-# shellcheck shell=bash disable=SC2154 # run, store, hosts ... are edgehop-lab's
+# shellcheck shell=bash disable=SC2154 # lab, run, store, hosts ... are the lab's program's
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What all parts of the lab use: messages, places, the lock, the store of the hosts' files.
 
 say()
 {
-	echo "edgehop-lab: $*" >&2
+	echo "$lab: $*" >&2
 }
 
 die()
@@ -15,7 +15,7 @@ die()
 
 usage_error()
 {
-	say "$* (see edgehop-lab help)"
+	say "$* (see $lab help)"
 	exit 2
 }
 
@@ -23,8 +23,8 @@ set_instance()
 {
 	[[ $1 =~ ^[a-z0-9][a-z0-9-]{0,40}$ ]] ||
 		die "instance '$1': expected up to 41 of a-z, 0-9 and -"
-	run=/run/edgehop-lab/$1
-	store=/var/lib/edgehop-lab/$1
+	run=/run/$lab/$1
+	store=/var/lib/$lab/$1
 }
 
 # Waits up to $1 seconds until a command succeeds; its messages are not shown.
@@ -69,7 +69,7 @@ store_prepare()
 	[ -e "$run/store" ] || store_remove
 	mkdir -p "$store"
 	if [ "$(stat -f -c %T "$store")" = overlayfs ]; then
-		mount -t tmpfs -o mode=0755 edgehop-lab "$store"
+		mount -t tmpfs -o mode=0755 "$lab" "$store"
 	fi
 	: >"$run/store"
 }
@@ -79,5 +79,5 @@ store_remove()
 	[ -d "$store" ] || return 0
 	! mountpoint -q "$store" || umount "$store"
 	rm -rf "$store"
-	rmdir --ignore-fail-on-non-empty /var/lib/edgehop-lab
+	rmdir --ignore-fail-on-non-empty "/var/lib/$lab"
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # run, store, hosts ... are edgehop-lab's
+# shellcheck shell=bash disable=SC2154 # lab, run, store, hosts ... are the lab's program's
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What lies on the hosts' disks: names, SSH keys, edgehop and its configuration.
 
@@ -26,29 +26,55 @@ known_hosts()
 	done
 }
 
-# Writes a host's files at its first boot; they stay when its power is cut. Files of this machine which would mean
-# something else there (keys, an edgehop of its own) are hidden.
-host_files()
+# file_put FILE TARGET MODE: copies; holes stay holes. A program that runs can be replaced.
+file_put()
 {
-	[ ! -e "/proc/$(host_pid "$1")/root/etc/edgehop-lab-host" ] || return 0
-	host_run "$1" sh -c 'rm -rf /root/.ssh /etc/edgehop /var/lib/edgehop && mkdir -m 700 /root/.ssh &&
-		mkdir -p /var/lib/edgehop/vms'
-	host_put "$1" "$run/keys/id_ed25519" /root/.ssh/id_ed25519 600
-	host_put "$1" "$run/keys/id_ed25519.pub" /root/.ssh/authorized_keys 600
-	host_put "$1" "$run/keys/known_hosts" /root/.ssh/known_hosts 644
-	host_write "$1" /etc/hosts <<-'END'
+	mkdir -p "${2%/*}"
+	cp --sparse=always "$1" "$2.new"
+	chmod "$3" "$2.new"
+	mv "$2.new" "$2"
+}
+
+# file_write TARGET [MODE]: writes standard input
+file_write()
+{
+	mkdir -p "${1%/*}"
+	cat >"$1"
+	chmod "${2:-644}" "$1"
+}
+
+# files_write HOST FOLDER: what a host has of its own, under a folder that is or becomes its root
+files_write()
+{
+	file_put "$run/keys/id_ed25519" "$2/root/.ssh/id_ed25519" 600
+	file_put "$run/keys/id_ed25519.pub" "$2/root/.ssh/authorized_keys" 600
+	file_put "$run/keys/known_hosts" "$2/root/.ssh/known_hosts" 644
+	file_write "$2/etc/hosts" <<-'END'
 		127.0.0.1 localhost
 		10.81.1.1 east
 		10.81.1.2 west
 		10.90.0.2 client
 	END
-	echo "$1" | host_write "$1" /etc/hostname
+	echo "$1" | file_write "$2/etc/hostname"
 	if is_site "$1"; then
-		host_put "$1" "$run/keys/$1" /etc/ssh/edgehop_lab_host_key 600
-		sshd_config | host_write "$1" /etc/ssh/edgehop_lab_sshd_config
-		edgehop_config | host_write "$1" /etc/edgehop/edgehop.yaml
+		file_put "$run/keys/$1" "$2/etc/ssh/edgehop_lab_host_key" 600
+		sshd_config | file_write "$2/etc/ssh/edgehop_lab_sshd_config"
+		edgehop_config | file_write "$2/etc/edgehop/edgehop.yaml"
 	fi
-	echo "$1" | host_write "$1" /etc/edgehop-lab-host
+	echo "$1" | file_write "$2/etc/edgehop-lab-host"
+}
+
+# At its first boot a host gets its files; they stay when its power is cut. Files of this machine which would mean
+# something else there (keys, an edgehop of its own) are hidden.
+space_files()
+{
+	local root
+
+	root=$(space_root "$1")
+	[ ! -e "$root/etc/edgehop-lab-host" ] || return 0
+	host_run "$1" sh -c 'rm -rf /root/.ssh /etc/edgehop /var/lib/edgehop && mkdir -m 700 /root/.ssh &&
+		mkdir -p /var/lib/edgehop/vms'
+	files_write "$1" "$root"
 }
 
 sshd_config()
@@ -85,7 +111,7 @@ edgehop_config()
 		sites:
 		  east: {hosts: [east]}
 		  west: {hosts: [west]}
-		# what the lines can carry; "edgehop-lab path" keeps this up to date
+		# what the lines can carry; "$lab path" keeps this up to date
 		paths:
 	END
 	for n in wan1 wan2; do
@@ -133,7 +159,7 @@ edgehop_install()
 # What a real host's service would do at the boot: settle hops that the power cut off, then start the VMs.
 edgehop_boot()
 {
-	is_site "$1" && [ -x "/proc/$(host_pid "$1")/root/usr/sbin/edgehop" ] || return 0
+	is_site "$1" && host_run "$1" test -x /usr/sbin/edgehop || return 0
 	host_run "$1" setsid sh -c '{ edgehop recover --boot; edgehop start --autostart; } \
 		</dev/null >>/var/log/edgehop-boot.log 2>&1 &' 9>&-
 }

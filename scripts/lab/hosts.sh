@@ -1,6 +1,10 @@
-# shellcheck shell=bash disable=SC2154 # run, store, hosts ... are edgehop-lab's
+# shellcheck shell=bash disable=SC2154 # lab, run, store, hosts ... are the lab's program's
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The hosts: start, power, commands on them, their network.
+#
+# A host's first process holds a set of namespaces: the lines end in its network, and its end is the host's power cut.
+# What such a set contains is the host's kind, host_kind HOST: "space", the host itself (here), or "xen", the machine that
+# it is (xen.sh). Functions KIND_exec, KIND_shell, KIND_put, KIND_write, KIND_boot, KIND_mgmt do what differs.
 
 host_known()
 {
@@ -32,19 +36,12 @@ host_running()
 	[ -e "$run/hosts/$1/pid" ] && process_is "$(host_pid "$1")" "$run/hosts/$1"
 }
 
-# Replaces this shell: a signal to us reaches the command, and its exit status is ours. The command ends when nsenter is
-# killed, else it would stay behind on the host.
+# host_exec HOST COMMAND...: replaces this shell; the command's exit status is ours
 host_exec()
 {
-	local host=$1
-
-	shift
-	host_running "$host" || die "host '$host' is off"
-	[ $# -gt 0 ] || usage_error "exec: expected a command"
-	exec nsenter --target "$(host_pid "$host")" --mount --uts --ipc --net --pid -- \
-		env -i HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 \
-		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-		setpriv --pdeathsig TERM "$@"
+	host_running "$1" || die "host '$1' is off"
+	[ $# -gt 1 ] || usage_error "exec: expected a command"
+	"$(host_kind "$1")_exec" "$@"
 }
 
 # The same for our own use
@@ -53,28 +50,55 @@ host_run()
 	(host_exec "$@")
 }
 
-# host_put HOST FILE PATH MODE: copies a file of this machine; holes stay holes. A program that runs can be replaced.
+host_shell()
+{
+	host_running "$1" || die "host '$1' is off"
+	"$(host_kind "$1")_shell" "$1"
+}
+
+# host_put HOST FILE PATH MODE: copies a file of this machine
 host_put()
 {
-	local target
-
 	host_running "$1" || die "host '$1' is off"
-	target=/proc/$(host_pid "$1")/root$3
-	mkdir -p "${target%/*}"
-	cp --sparse=always "$2" "$target.new"
-	chmod "$4" "$target.new"
-	mv "$target.new" "$target"
+	"$(host_kind "$1")_put" "$@"
 }
 
 # host_write HOST PATH [MODE]: writes standard input to a file
 host_write()
 {
-	local target
+	"$(host_kind "$1")_write" "$@"
+}
 
-	target=/proc/$(host_pid "$1")/root$2
-	mkdir -p "${target%/*}"
-	cat >"$target"
-	chmod "${3:-644}" "$target"
+# A signal to us reaches the command. It ends when nsenter is killed, else it would stay behind on the host.
+space_exec()
+{
+	local host=$1
+
+	shift
+	exec nsenter --target "$(host_pid "$host")" --mount --uts --ipc --net --pid -- \
+		env -i HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 \
+		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+		setpriv --pdeathsig TERM "$@"
+}
+
+space_shell()
+{
+	space_exec "$1" bash -l
+}
+
+space_root()
+{
+	echo "/proc/$(host_pid "$1")/root"
+}
+
+space_put()
+{
+	file_put "$2" "$(space_root "$1")$3" "$4"
+}
+
+space_write()
+{
+	file_write "$(space_root "$1")$2" "${3-}"
 }
 
 # Starts the first process and waits until the host's namespaces are ready.
@@ -94,17 +118,24 @@ host_start()
 # command that was interrupted left behind, is made again.
 host_boot()
 {
-	local line site
+	local line
 
 	host_kill "$1"
 	host_start "$1"
-	host_sysctls "$1"
 	for line in $(host_lines "$1"); do
 		line_attach "$line" "$1"
 	done
-	host_files "$1"
-	"network_$([ "$1" = client ] || [ "$1" = inet ] && echo "$1" || echo site)" "$1" |
-		host_run "$1" ip -batch -
+	"$(host_kind "$1")_boot" "$1"
+	: >"$run/hosts/$1/booted"
+}
+
+space_boot()
+{
+	local site
+
+	host_sysctls "$1" | nsenter --target "$(host_pid "$1")" --net --mount --pid sh
+	space_files "$1"
+	host_network "$1" | host_run "$1" ip -batch -
 	case $1 in
 	inet)
 		! host_running client || client_line
@@ -116,10 +147,9 @@ host_boot()
 	client) ! host_running inet || client_line ;;
 	*)
 		! host_running inet || mgmt_line "$1"
-		host_sshd "$1"
+		host_run "$1" sh -c "$host_sshd"
 		;;
 	esac
-	: >"$run/hosts/$1/booted"
 }
 
 # The kernel ends all processes of a PID namespace before its first one is gone.
@@ -161,13 +191,13 @@ host_power_off()
 	done
 }
 
-# A kernel need not have all of them.
+# A kernel need not have all of them. No process for each: on an emulated host they take their time.
 sysctl_try()
 {
-	echo "(echo '$2' >/proc/sys/$1) 2>/dev/null || true"
+	echo "{ echo '$2' >/proc/sys/$1; } 2>/dev/null || true"
 }
 
-# rp_filter: VMs' addresses come and go by two ways while they move. Memory: a WAN's bandwidth-delay product, doubled.
+# A shell script for the host. rp_filter: VMs' addresses come and go by two ways while they move. Memory: a WAN's bandwidth-delay product, doubled.
 host_sysctls()
 {
 	{
@@ -184,7 +214,13 @@ host_sysctls()
 		sysctl_try net/ipv4/tcp_no_metrics_save 1
 		sysctl_try net/mptcp/enabled 1
 		[ "$1" != client ] || sysctl_try net/mptcp/add_addr_timeout 1
-	} | nsenter --target "$(host_pid "$1")" --net --mount --pid sh
+	}
+}
+
+# Orders for the host's "ip -batch"
+host_network()
+{
+	"network_$([ "$1" = client ] || [ "$1" = inet ] && echo "$1" || echo site)" "$1"
 }
 
 # MAC addresses are fixed, so that neighbours need not learn a host anew after it was off.
@@ -261,7 +297,18 @@ mgmt_line()
 		link set mgmt-$1 address 02:82:00:00:02:0$n up
 		address add 10.82.$n.1/24 dev mgmt-$1
 	END
-	nsenter --target "$(host_pid "$1")" --net ip link set mgmt address "02:82:00:00:01:0$n" master br-mgmt up
+	"$(host_kind "$1")_mgmt" "$1"
+}
+
+# The host's end of it, as orders for ip
+mgmt_port()
+{
+	echo "link set mgmt address 02:82:00:00:01:0$(site_number "$1") master br-mgmt up"
+}
+
+space_mgmt()
+{
+	mgmt_port "$1" | nsenter --target "$(host_pid "$1")" --net ip -batch -
 }
 
 # The router gives addresses .100 to .199 of each of the sites' networks to who asks.
@@ -278,8 +325,5 @@ dhcp_server()
 		--log-facility=/run/dnsmasq.log "${ranges[@]}" 9>&-
 }
 
-host_sshd()
-{
-	host_run "$1" mkdir -p /run/sshd
-	host_run "$1" mptcpize run /usr/sbin/sshd -f /etc/ssh/edgehop_lab_sshd_config
-}
+# What starts sshd on a host
+host_sshd="mkdir -p /run/sshd && mptcpize run /usr/sbin/sshd -f /etc/ssh/edgehop_lab_sshd_config"

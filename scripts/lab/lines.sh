@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # run, store, hosts ... are edgehop-lab's
+# shellcheck shell=bash disable=SC2154 # lab, run, store, hosts ... are the lab's program's
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The lines between the hosts: each has two ends, a rate, a delay of one direction, a loss, and can be cut.
 #

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # run, store, hosts ... are edgehop-lab's
+# shellcheck shell=bash disable=SC2154 # lab, run, store, hosts ... are the lab's program's
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A VM's files: its definition, and its disks, made from the guest's image.
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # run, store, hosts ... are edgehop-lab's
+# shellcheck shell=bash disable=SC2154 # lab, run, store, hosts ... are the lab's program's
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The VMs: "web", which "up" makes at east, and others that are added. What a VM was made as stands in
 # $run/vms/NAME/settings, lines of KEY=VALUE; where it lives and runs is edgehop's from then on.

@@ -113,19 +113,21 @@ at_least()
 	awk "BEGIN { exit !($1 >= $2) }"
 }
 
-# The test's own lab; LAB_INSTANCE in the environment names one that somebody else set up.
+# The test's own lab; LAB_INSTANCE in the environment names one that somebody else set up. A test that wants Xen hosts sets
+# lab_program=edgehop-xenlab before it sources this.
 lab_instance=${LAB_INSTANCE:-$test_name}
+lab_program=${lab_program:-edgehop-lab}
 
 lab()
 {
-	"$repo/scripts/edgehop-lab" -i "$lab_instance" "$@"
+	"$repo/scripts/$lab_program" -i "$lab_instance" "$@"
 }
 
 # lab_job HOST COMMAND...: runs it in the background; sets lab_pid, and a signal to that reaches the command (one to the $!
 # of "lab exec ... &" would reach a shell between)
 lab_job()
 {
-	"$repo/scripts/edgehop-lab" -i "$lab_instance" exec "$@" &
+	"$repo/scripts/$lab_program" -i "$lab_instance" exec "$@" &
 	lab_pid=$!
 }
 
@@ -143,6 +145,19 @@ lab_up()
 	requires_root
 	[ -n "${LAB_INSTANCE-}" ] || cleanup_with lab_down
 	lab up "$@"
+}
+
+# What a lab that has ended may have left; its hosts' network namespaces ("net:[N]") are the arguments
+lab_leftovers()
+{
+	local namespace
+
+	! grep "$lab_program/$lab_instance" /proc/self/mountinfo || echo "a mount"
+	for namespace in "$@"; do
+		! lsns -n -t net -o NS,COMMAND | grep -w "${namespace//[^0-9]/}" || echo "a network namespace"
+	done
+	pgrep -f "$lab_program/$lab_instance" || true
+	ls -d "/run/$lab_program/$lab_instance" "/var/lib/$lab_program/$lab_instance" 2>/dev/null || true
 }
 
 # lab_ping HOST ADDRESS [COUNT]: prints the smallest round trip in ms; fails if nothing comes back
