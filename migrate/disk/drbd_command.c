@@ -12,6 +12,7 @@
 #define META_FIXED     72
 #define BITMAP_BLOCK   8
 #define BITMAP_COVERED ((uint64_t)1 << 18)
+#define META_LEAST     ((uint64_t)1 << 20) /* bytes; DRBD attaches no smaller device */
 
 /* In pages of 4 KiB. DRBD asks for up to half of them ahead. */
 #define BUFFERS_LEAST	2048
@@ -30,7 +31,9 @@ uint64_t drbd_meta_bytes(uint64_t disk_bytes)
 	uint64_t sectors = disk_bytes / SECTOR + (disk_bytes % SECTOR != 0);
 	uint64_t blocks = sectors / BITMAP_COVERED + (sectors % BITMAP_COVERED != 0);
 
-	return (blocks * BITMAP_BLOCK + META_FIXED) * SECTOR;
+	uint64_t bytes = (blocks * BITMAP_BLOCK + META_FIXED) * SECTOR;
+
+	return bytes < META_LEAST ? META_LEAST : bytes;
 }
 
 char *drbd_resource_name(const char *vm, const char *disk, char buf[DRBD_RESOURCE_SIZE])
@@ -78,7 +81,10 @@ static struct program of_minor(const char *command, unsigned minor)
 	return p;
 }
 
-/* The words before were chosen by us: nothing is asked. */
+/*
+ * What it finds there is overwritten without a question. A peer takes requests of 1 MiB: without knowing
+ * that, DRBD would cut the guest's into pieces of 4 KiB until it has met one.
+ */
 struct program drbd_create_meta(unsigned minor, const char *meta)
 {
 	struct program p = {0};
@@ -90,6 +96,7 @@ struct program drbd_create_meta(unsigned minor, const char *meta)
 	program_add(&p, "%s", meta);
 	program_add(&p, "flex-external");
 	program_add(&p, "create-md");
+	program_add(&p, "--peer-max-bio-size=1M");
 	return p;
 }
 
