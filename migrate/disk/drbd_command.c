@@ -81,11 +81,7 @@ static struct program of_minor(const char *command, unsigned minor)
 	return p;
 }
 
-/*
- * What it finds there is overwritten without a question. A peer takes requests of 1 MiB: without knowing
- * that, DRBD would cut the guest's into pieces of 4 KiB until it has met one.
- */
-struct program drbd_create_meta(unsigned minor, const char *meta)
+static struct program of_meta(unsigned minor, const char *meta, const char *command)
 {
 	struct program p = {0};
 
@@ -95,9 +91,25 @@ struct program drbd_create_meta(unsigned minor, const char *meta)
 	program_add(&p, "v08");
 	program_add(&p, "%s", meta);
 	program_add(&p, "flex-external");
-	program_add(&p, "create-md");
+	program_add(&p, "%s", command);
+	return p;
+}
+
+/*
+ * What it finds there is overwritten without a question. A peer takes requests of 1 MiB: without knowing
+ * that, DRBD would cut the guest's into pieces of 4 KiB until it has met one.
+ */
+struct program drbd_create_meta(unsigned minor, const char *meta)
+{
+	struct program p = of_meta(minor, meta, "create-md");
+
 	program_add(&p, "--peer-max-bio-size=1M");
 	return p;
+}
+
+struct program drbd_apply_log(unsigned minor, const char *meta)
+{
+	return of_meta(minor, meta, "apply-al");
 }
 
 struct program drbd_new_resource(const char *resource)

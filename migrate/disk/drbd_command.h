@@ -29,6 +29,9 @@ char *drbd_resource_name(const char *vm, const char *disk, char buf[DRBD_RESOURC
 char *drbd_address(unsigned minor, char buf[DRBD_ADDRESS]);
 
 struct program drbd_create_meta(unsigned minor, const char *meta);
+
+/* Before each attach: what the activity log says may have been written last counts as changed. */
+struct program drbd_apply_log(unsigned minor, const char *meta);
 struct program drbd_new_resource(const char *resource);
 struct program drbd_new_minor(const char *resource, unsigned minor);
 struct program drbd_attach(unsigned minor, const char *lower, const char *meta);

@@ -10,6 +10,7 @@
 #include "common/bytes.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "migrate/disk/drbd_helper.h"
 #include "migrate/disk/loop.h"
 #include "migrate/vm/vm_store.h"
 
@@ -106,7 +107,11 @@ static int attach(const struct drbd_device *device, struct error **err)
 	struct program p;
 
 	if (!device->dry &&
-	    (loop_attach(device->data, data, err) < 0 || loop_attach(device->meta, meta, err) < 0))
+	    (loop_attach(device->data, data, err) < 0 || loop_attach(device->meta, meta, err) < 0 ||
+	     drbd_helper_install(device, err) < 0))
+		return -1;
+	p = drbd_apply_log(device->minor, meta);
+	if (drbd_device_run(device, &p, err) < 0)
 		return -1;
 	p = drbd_new_resource(device->resource);
 	if (drbd_device_run(device, &p, err) < 0)
@@ -146,6 +151,7 @@ int drbd_device_down(const struct drbd_device *device, struct error **err)
 		return -1;
 	if (device->dry)
 		return 0;
+	drbd_helper_remove(device);
 	return loop_detach(device->meta, err) < 0 || loop_detach(device->data, err) < 0 ? -1 : 0;
 }
 

@@ -13,6 +13,7 @@
 #include "common/bytes.h"
 #include "common/cleanup.h"
 #include "migrate/disk/drbd_command.h"
+#include "migrate/disk/drbd_helper.h"
 #include "migrate/disk/drbd_minors.h"
 #include "migrate/disk/drbd_streams.h"
 
@@ -138,6 +139,25 @@ static void test_first_packet(void **unused)
 	assert_int_equal(drbd_stream_of(http), -1);
 }
 
+static void test_helper(void **unused)
+{
+	struct drbd_device device = {.minor = 1000, .resource = "edgehop-web-disk0"};
+	char text[DRBD_HELPER_TEXT];
+
+	(void)unused;
+	strcpy(device.data, "/d/disk0.img");
+	strcpy(device.meta, "/d/disk0.img.drbd");
+	assert_int_equal(drbd_helper_text(&device, "east", text, NULL), 0);
+	assert_string_equal(text, "# made by edgehop for the kernel's questions to drbdadm\n"
+				  "resource \"edgehop-web-disk0\" {\n"
+				  "\tdevice minor 1000;\n"
+				  "\tdisk \"/d/disk0.img\";\n"
+				  "\tmeta-disk \"/d/disk0.img.drbd\";\n"
+				  "\ton \"east\" { address ipv4 127.83.3.232:7879; }\n"
+				  "\ton \"edgehop-peer\" { address ipv4 127.83.3.232:7880; }\n"
+				  "}\n");
+}
+
 static void make_vm(const char *vm)
 {
 	char path[256];
@@ -185,7 +205,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_meta_bytes),   cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_connection),   cmocka_unit_test(test_program),
-		cmocka_unit_test(test_first_packet), cmocka_unit_test(test_minors),
+		cmocka_unit_test(test_first_packet), cmocka_unit_test(test_helper),
+		cmocka_unit_test(test_minors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
