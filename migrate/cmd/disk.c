@@ -130,12 +130,21 @@ static int each_disk(const struct target *target, disk_action *action, const voi
 	return 0;
 }
 
-/* context: not NULL when the VM is this host's */
+/* A bare disk's file needs none of this. */
+static bool is_bare(const struct disk *disk)
+{
+	return strcmp(disk_driver(disk), "mirror") == 0;
+}
+
+/*
+ * context: not NULL when the VM is this host's. No hop is under way, so a connection that there
+ * still is goes nowhere.
+ */
 static int up_one(struct disk *disk, const void *context, struct error **err)
 {
-	if (disk_up(disk, err) < 0)
-		return -1;
-	return context ? disk_own(disk, err) : 0;
+	if (is_bare(disk))
+		return 0;
+	return context ? disk_undo(disk, err) : disk_up(disk, err);
 }
 
 static int down_one(struct disk *disk, const void *context, struct error **err)

@@ -96,8 +96,8 @@ static struct program of_meta(unsigned minor, const char *meta, const char *comm
 }
 
 /*
- * What it finds there is overwritten without a question. A peer takes requests of 1 MiB: without knowing
- * that, DRBD would cut the guest's into pieces of 4 KiB until it has met one.
+ * What it finds there is overwritten without a question. A peer takes requests of 1 MiB: without
+ * knowing that, DRBD would cut the guest's into pieces of 4 KiB until it has met one.
  */
 struct program drbd_create_meta(unsigned minor, const char *meta)
 {

@@ -5,6 +5,7 @@
  *
  *	disk-hop target VM PORT				waits for one hop
  *	disk-hop source VM ADDRESS PORT [OPTION...]	gives the VM's disks and its ownership away
+ *	disk-hop accept VM				what a recovery does that finds RELEASED
  *
  *	--rate BYTES	pace at so many bytes/s
  *	--hang STAGE	sleep for ever when STAGE (copying, finished, settled, released, owned) is
@@ -370,7 +371,7 @@ static int copy_disks(struct hop *hop, struct error **err)
 					return -1;
 			}
 		}
-		clock_sleep_ms(100);
+		clock_sleep_ms(500);
 	}
 	return reached(hop, "converged", err);
 }
@@ -434,6 +435,24 @@ static int undo(struct hop *hop, struct error **err)
 	return hop->disks[0] ? each(hop, disk_undo, err) : 0;
 }
 
+/* The source has given the VM away, and nobody has told this host. */
+static int accept_released(const char *vm, struct error **err)
+{
+	struct hop hop = {.def = vm_store_load(vm, err)};
+
+	if (!hop.def || owner_read(vm, &hop.owner, err) < 0)
+		return -1;
+	hop.owner.epoch++;
+	if (uuid_of_host(hop.owner.host, err) < 0 || owner_write(vm, &hop.owner, err) < 0)
+		return -1;
+	for (size_t i = 0; i < hop.def->disk_count; i++) {
+		hop.disks[i] = disk_open(hop.def, i, err);
+		if (!hop.disks[i] || disk_up(hop.disks[i], err) < 0)
+			return -1;
+	}
+	return each(&hop, disk_own, err) < 0 ? -1 : each(&hop, disk_arrived, err);
+}
+
 static void parse_options(struct hop *hop, int argc, char **argv)
 {
 	for (int i = 5; i + 1 < argc; i += 2) {
@@ -454,6 +473,12 @@ int main(int argc, char **argv)
 	bool is_target = argc == 4 && strcmp(argv[1], "target") == 0;
 
 	signal(SIGPIPE, SIG_IGN);
+	if (argc == 3 && strcmp(argv[1], "accept") == 0) {
+		if (accept_released(argv[2], &why) == 0)
+			return 0;
+		fprintf(stderr, "disk-hop accept: %s\n", error_text(why));
+		return 1;
+	}
 	if (!is_target && argc < 5)
 		return 2;
 	read_key(&hop.key);
