@@ -130,19 +130,13 @@ static int each_disk(const struct target *target, disk_action *action, const voi
 	return 0;
 }
 
-/* A bare disk's file needs none of this. */
-static bool is_bare(const struct disk *disk)
-{
-	return strcmp(disk_driver(disk), "mirror") == 0;
-}
-
 /*
  * context: not NULL when the VM is this host's. No hop is under way, so a connection that there
  * still is goes nowhere.
  */
 static int up_one(struct disk *disk, const void *context, struct error **err)
 {
-	if (is_bare(disk))
+	if (disk_is_bare(disk))
 		return 0;
 	return context ? disk_undo(disk, err) : disk_up(disk, err);
 }

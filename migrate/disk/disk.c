@@ -134,6 +134,11 @@ const char *disk_driver(const struct disk *disk)
 	return disk->ops->name;
 }
 
+bool disk_is_bare(const struct disk *disk)
+{
+	return disk->ops == &mirror_ops;
+}
+
 size_t disk_streams(const struct disk *disk)
 {
 	return disk->ops->streams;

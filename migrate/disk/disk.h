@@ -45,6 +45,8 @@ struct disk *disk_open_as(const char *driver, const struct vm_def *def, size_t i
 
 const char *disk_driver(const struct disk *disk); /* "drbd", "mirror" */
 
+bool disk_is_bare(const struct disk *disk); /* its file, as it is */
+
 /* What the hypervisor is to open: the device, or the bare disk's file. */
 int disk_guest_path(const struct disk *disk, char path[PATH_MAX], struct error **err);
 

@@ -66,7 +66,7 @@ static bool take_flag(const char **text, bool last, bool *flag)
 
 bool drbd_gi_parse(const char *text, struct drbd_gi *gi)
 {
-	struct drbd_gi g;
+	struct drbd_gi g = {0};
 	uint64_t *const ids[] = {&g.current, &g.bitmap, &g.history[0], &g.history[1]};
 	bool *const flags[] = {&g.consistent, &g.up_to_date,	&g.primary,	   &g.connected,
 			       &g.full_sync,  &g.peer_outdated, &g.crashed_primary};
