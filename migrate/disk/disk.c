@@ -192,16 +192,16 @@ int disk_plan(struct disk *disk, const char *state, enum disk_copy *copy, struct
 	return CALL(disk, plan, state, copy, err);
 }
 
-int disk_send_open(struct disk *disk, size_t buffer, int fds[DISK_STREAMS_MOST],
+int disk_send_open(struct disk *disk, const struct disk_link *link, int fds[DISK_STREAMS_MOST],
 		   int64_t deadline_ns, struct error **err)
 {
-	return CALL(disk, open_streams, DISK_SOURCE, buffer, fds, deadline_ns, err);
+	return CALL(disk, open_streams, DISK_SOURCE, link, fds, deadline_ns, err);
 }
 
-int disk_receive_open(struct disk *disk, size_t buffer, int fds[DISK_STREAMS_MOST],
+int disk_receive_open(struct disk *disk, const struct disk_link *link, int fds[DISK_STREAMS_MOST],
 		      int64_t deadline_ns, struct error **err)
 {
-	return CALL(disk, open_streams, DISK_TARGET, buffer, fds, deadline_ns, err);
+	return CALL(disk, open_streams, DISK_TARGET, link, fds, deadline_ns, err);
 }
 
 int disk_progress(struct disk *disk, struct disk_progress *progress, struct error **err)

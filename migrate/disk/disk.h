@@ -105,12 +105,19 @@ int disk_plan(struct disk *disk, const char *state, enum disk_copy *copy, struct
 
 /*
  * Both: the local ends of the streams, connected stream sockets that the caller relays to those of
- * the other side and closes. The source opens first, then the destination. buffer: bytes that may
- * be on their way, 0 for a default.
+ * the other side and closes. The source opens first, then the destination.
  */
-int disk_send_open(struct disk *disk, size_t buffer, int fds[DISK_STREAMS_MOST],
+#define DISK_SECRET_TEXT 64
+
+struct disk_link {
+	size_t buffer; /* bytes that may be on their way; 0: a default */
+	/* The same on both sides, and nobody else's: any process of a host could connect, too. */
+	char secret[DISK_SECRET_TEXT];
+};
+
+int disk_send_open(struct disk *disk, const struct disk_link *link, int fds[DISK_STREAMS_MOST],
 		   int64_t deadline_ns, struct error **err);
-int disk_receive_open(struct disk *disk, size_t buffer, int fds[DISK_STREAMS_MOST],
+int disk_receive_open(struct disk *disk, const struct disk_link *link, int fds[DISK_STREAMS_MOST],
 		      int64_t deadline_ns, struct error **err);
 
 struct disk_progress {

@@ -19,7 +19,7 @@ struct disk_ops {
 	int (*status)(void *disk, struct disk_status *status, struct error **err);
 	int (*receive)(void *disk, uint64_t bytes, char state[DISK_STATE_TEXT], struct error **err);
 	int (*plan)(void *disk, const char *state, enum disk_copy *copy, struct error **err);
-	int (*open_streams)(void *disk, enum disk_side side, size_t buffer,
+	int (*open_streams)(void *disk, enum disk_side side, const struct disk_link *link,
 			    int fds[DISK_STREAMS_MOST], int64_t deadline_ns, struct error **err);
 	int (*progress)(void *disk, struct disk_progress *progress, struct error **err);
 	int (*synchronous)(void *disk, struct error **err);

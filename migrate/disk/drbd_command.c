@@ -14,18 +14,6 @@
 #define BITMAP_COVERED ((uint64_t)1 << 18)
 #define META_LEAST     ((uint64_t)1 << 20) /* bytes; DRBD attaches no smaller device */
 
-/* In pages of 4 KiB. DRBD asks for up to half of them ahead. */
-#define BUFFERS_LEAST	2048
-#define BUFFERS_MOST	131072
-#define BUFFERS_DEFAULT 8192
-
-/*
- * Tenths of a second. How long an answer may take over a line that is full; four times as long DRBD
- * waits for the first packets of the other side. And for how long a new pair of sockets must hold.
- */
-#define PING_TIMEOUT "300"
-#define SOCKET_CHECK "5"
-
 uint64_t drbd_meta_bytes(uint64_t disk_bytes)
 {
 	uint64_t sectors = disk_bytes / SECTOR + (disk_bytes % SECTOR != 0);
@@ -173,46 +161,6 @@ struct program drbd_down(const char *resource)
 	struct program p = setup("down");
 
 	program_add(&p, "%s", resource);
-	return p;
-}
-
-static uint64_t buffers_for(uint64_t bytes)
-{
-	uint64_t pages = bytes ? 2 * (bytes / 4096) : BUFFERS_DEFAULT;
-
-	if (pages < BUFFERS_LEAST)
-		return BUFFERS_LEAST;
-	return pages > BUFFERS_MOST ? BUFFERS_MOST : pages;
-}
-
-/*
- * Whether the far side is still there the relays watch, so DRBD's own stopwatch is off (ko-count).
- * A block that the other side has already is told from its sum and does not travel: holes of a new
- * disk, and what a third site still has of an earlier stay. Nothing that is found diverged is ever
- * merged.
- */
-struct program drbd_connect(const char *resource, unsigned minor, uint64_t buffer)
-{
-	static const char *const options[] = {"--protocol=A",
-					      "--timeout=600",
-					      "--ko-count=0",
-					      "--connect-int=1",
-					      "--ping-int=10",
-					      "--ping-timeout=" PING_TIMEOUT,
-					      "--socket-check-timeout=" SOCKET_CHECK,
-					      "--csums-alg=sha256",
-					      "--allow-two-primaries=no",
-					      "--after-sb-0pri=disconnect",
-					      "--after-sb-1pri=disconnect",
-					      "--after-sb-2pri=disconnect",
-					      "--rr-conflict=disconnect",
-					      NULL};
-	struct program p = setup("connect");
-
-	program_add(&p, "%s", resource);
-	add_ends(&p, minor);
-	add_all(&p, options);
-	program_add(&p, "--max-buffers=%llu", (unsigned long long)buffers_for(buffer));
 	return p;
 }
 

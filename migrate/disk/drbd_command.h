@@ -40,9 +40,6 @@ struct program drbd_secondary(unsigned minor);
 struct program drbd_outdate(unsigned minor);
 struct program drbd_down(const char *resource);
 
-/* buffer: bytes that may be on their way. Protocol A: a write is done when it is on its way. */
-struct program drbd_connect(const char *resource, unsigned minor, uint64_t buffer);
-
 /* Protocol C: a write is done when both disks have it. */
 struct program drbd_be_synchronous(unsigned minor);
 struct program drbd_disconnect(unsigned minor, bool force);

@@ -36,6 +36,7 @@
 #include "common/log.h"
 #include "migrate/disk/disk_ops.h"
 #include "migrate/disk/drbd_device.h"
+#include "migrate/disk/drbd_join.h"
 #include "migrate/disk/drbd_minors.h"
 #include "migrate/disk/drbd_receive.h"
 #include "migrate/disk/drbd_streams.h"
@@ -227,12 +228,12 @@ static int disconnect(const struct drbd_disk *d, struct error **err)
 	return program_run(&at_once, NULL, 0, err);
 }
 
-static int drbd_open_streams(void *disk, enum disk_side side, size_t buffer,
+static int drbd_open_streams(void *disk, enum disk_side side, const struct disk_link *link,
 			     int fds[DISK_STREAMS_MOST], int64_t deadline_ns, struct error **err)
 {
 	struct drbd_disk *d = disk;
 	unsigned minor = d->device.minor;
-	struct program connect = drbd_connect(d->device.resource, minor, buffer);
+	const struct drbd_join join = {d->device.resource, minor, link->buffer, link->secret};
 	int result;
 
 	_Static_assert(DRBD_STREAMS <= DISK_STREAMS_MOST, "a hop has room for DRBD's streams");
@@ -241,7 +242,7 @@ static int drbd_open_streams(void *disk, enum disk_side side, size_t buffer,
 	cleanup_close(&d->reserved);
 	d->reserved = side == DISK_SOURCE ? drbd_streams_listen(minor, err)
 					  : drbd_streams_reserve(minor, err);
-	if (d->reserved < 0 || program_run(&connect, NULL, 0, err) < 0)
+	if (d->reserved < 0 || drbd_join(&join, err) < 0)
 		return -1;
 	result = side == DISK_SOURCE ? drbd_streams_accept(d->reserved, fds, deadline_ns, err)
 				     : drbd_streams_connect(minor, fds, deadline_ns, err);

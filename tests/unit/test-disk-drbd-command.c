@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/genetlink.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +17,7 @@
 #include "common/cleanup.h"
 #include "migrate/disk/drbd_command.h"
 #include "migrate/disk/drbd_helper.h"
+#include "migrate/disk/drbd_join.h"
 #include "migrate/disk/drbd_minors.h"
 #include "migrate/disk/drbd_streams.h"
 
@@ -73,27 +77,70 @@ static void test_commands(void **unused)
 					"ipv4:127.83.39.15:7880 --force");
 }
 
-/* What keeps data safe, and the pacer in charge */
-static void test_connection(void **unused)
+/* A resync as fast as the pacer lets it */
+static void test_rate(void **unused)
 {
-	static const char *const words[] = {
-		"drbdsetup connect r ipv4:127.83.3.232:7879 ipv4:127.83.3.232:7880 ",
-		" --protocol=A",
-		" --allow-two-primaries=no",
-		" --after-sb-0pri=disconnect",
-		" --after-sb-1pri=disconnect",
-		" --after-sb-2pri=disconnect",
-		" --rr-conflict=disconnect",
-	};
+	(void)unused;
+	has(drbd_attach(1000, "a", "b"), " --c-plan-ahead=0 --resync-rate=4194304 --c-min-rate=0");
+}
+
+static uint32_t buffers_of(uint64_t buffer)
+{
+	const struct drbd_join join = {"r", 1000, buffer, "s"};
+	const struct nlattr *parts[6], *net[35];
+	struct nl_msg msg;
+
+	drbd_join_message(&msg, 30, &join);
+	assert_false(msg.overflow);
+	nl_parse(nl_header(&msg), GENL_HDRLEN + 8, parts, 5);
+	nl_parse_nested(parts[5], net, 34);
+	return nl_u32(net[14]);
+}
+
+static void test_join(void **unused)
+{
+	const struct drbd_join join = {"edgehop-web-disk0", 1000, 0, "a secret"};
+	const struct nlattr *parts[6], *context[5], *net[35];
+	struct sockaddr_in peer;
+	struct nl_msg msg;
 
 	(void)unused;
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		has(drbd_connect("r", 1000, 0), words[i]);
-	has(drbd_connect("r", 1000, 0), " --max-buffers=8192");
-	has(drbd_connect("r", 1000, 1), " --max-buffers=2048");
-	has(drbd_connect("r", 1000, 64 << 20), " --max-buffers=32768");
-	has(drbd_connect("r", 1000, SIZE_MAX), " --max-buffers=131072");
-	has(drbd_attach(1000, "a", "b"), " --c-plan-ahead=0 --resync-rate=4194304 --c-min-rate=0");
+	drbd_join_message(&msg, 30, &join);
+	assert_false(msg.overflow);
+	assert_int_equal(nl_header(&msg)->nlmsg_type, 30);
+	nl_parse(nl_header(&msg), GENL_HDRLEN + 8, parts, 5);
+	nl_parse_nested(parts[2], context, 4);
+	assert_string_equal(nl_string(context[2]), "edgehop-web-disk0");
+	assert_int_equal(mnl_attr_get_payload_len(context[4]), sizeof(peer));
+	memcpy(&peer, mnl_attr_get_payload(context[4]), sizeof(peer));
+	assert_int_equal(ntohl(peer.sin_addr.s_addr), 0x7f5303e8);
+	assert_int_equal(ntohs(peer.sin_port), 7880);
+	nl_parse_nested(parts[5], net, 34);
+	assert_string_equal(nl_string(net[1]), "a secret");
+	assert_string_equal(nl_string(net[2]), "sha256");
+	assert_int_equal(nl_u32(net[6]), 1);
+	/* how a split brain is settled, and two Primaries: the kernel's defaults, which do neither
+	 */
+	for (int i = 17; i <= 20; i++)
+		assert_null(net[i]);
+	assert_null(net[24]);
+	assert_int_equal(buffers_of(0), 8192);
+	assert_int_equal(buffers_of(1), 2048);
+	assert_int_equal(buffers_of(64 << 20), 32768);
+	assert_int_equal(buffers_of(SIZE_MAX), 131072);
+}
+
+static void test_join_refuses(void **unused)
+{
+	struct drbd_join join = {"r", 1000, 0, ""};
+	char secret[DISK_SECRET_TEXT + 1];
+
+	(void)unused;
+	assert_int_equal(drbd_join(&join, NULL), -1);
+	memset(secret, 'a', sizeof(secret));
+	secret[DISK_SECRET_TEXT] = '\0';
+	join.secret = secret;
+	assert_int_equal(drbd_join(&join, NULL), -1);
 }
 
 static void test_program(void **unused)
@@ -204,7 +251,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_meta_bytes),   cmocka_unit_test(test_commands),
-		cmocka_unit_test(test_connection),   cmocka_unit_test(test_program),
+		cmocka_unit_test(test_rate),	     cmocka_unit_test(test_join),
+		cmocka_unit_test(test_join_refuses), cmocka_unit_test(test_program),
 		cmocka_unit_test(test_first_packet), cmocka_unit_test(test_helper),
 		cmocka_unit_test(test_minors),
 	};

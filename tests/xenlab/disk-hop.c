@@ -71,6 +71,15 @@ static void channel_name(char name[32], size_t disk, size_t stream)
 	snprintf(name, 32, "d%zu%s", disk, stream ? "m" : "");
 }
 
+static int make_link(const struct hop *hop, size_t disk, struct disk_link *link, struct error **err)
+{
+	char purpose[32];
+
+	*link = (struct disk_link){0};
+	snprintf(purpose, sizeof(purpose), "disk %zu", disk);
+	return channel_key_secret(&hop->key, purpose, link->secret, err);
+}
+
 static void count_and_close(struct hop *hop)
 {
 	for (size_t i = 0; i < VM_DISKS_MOST; i++)
@@ -153,12 +162,14 @@ static int do_receive(struct hop *hop, const json_t *request, json_t *answer, st
 static int do_open(struct hop *hop, const json_t *request, json_t *answer, struct error **err)
 {
 	int fds[DISK_STREAMS_MOST];
+	struct disk_link link;
 	int64_t disk;
 	char name[32];
 
 	(void)answer;
 	if (json_get_int(request, "disk", 0, VM_DISKS_MOST - 1, &disk, err) < 0 ||
-	    disk_receive_open(hop->disks[disk], 0, fds, clock_ns() + STEP_NS, err) < 0)
+	    make_link(hop, (size_t)disk, &link, err) < 0 ||
+	    disk_receive_open(hop->disks[disk], &link, fds, clock_ns() + STEP_NS, err) < 0)
 		return -1;
 	for (size_t k = 0; k < disk_streams(hop->disks[disk]); k++) {
 		struct channel *channel;
@@ -297,9 +308,11 @@ static int open_disk(struct hop *hop, size_t i, struct error **err)
 {
 	int fds[DISK_STREAMS_MOST];
 	struct channel *channel;
+	struct disk_link link;
 	char name[32];
 
-	if (disk_send_open(hop->disks[i], 0, fds, clock_ns() + STEP_NS, err) < 0)
+	if (make_link(hop, i, &link, err) < 0 ||
+	    disk_send_open(hop->disks[i], &link, fds, clock_ns() + STEP_NS, err) < 0)
 		return -1;
 	for (size_t k = 0; k < disk_streams(hop->disks[i]); k++) {
 		channel_name(name, i, k);
