@@ -218,7 +218,7 @@ static void print_status(const char *name, const struct disk *disk,
 {
 	char left[UNITS_TEXT];
 
-	printf("%-16s  %-6s  %-14s", name, disk_driver(disk),
+	printf("%-16s  %-6s  %-28s", name, disk_driver(disk),
 	       status->device[0] ? status->device : "-");
 	if (!status->device[0])
 		printf("  on its file: `edgehop disk prepare` puts it on DRBD\n");
@@ -238,7 +238,7 @@ static int status(const struct options *options)
 	if (open_target(&target, options, false, &err) < 0)
 		return cmd_fail(err);
 	if (!options->json)
-		printf("%-16s  %-6s  %-14s  %-9s  %-12s  %-11s  %-11s  %s\n", "DISK", "DRIVER",
+		printf("%-16s  %-6s  %-28s  %-9s  %-12s  %-11s  %-11s  %s\n", "DISK", "DRIVER",
 		       "DEVICE", "ROLE", "DATA", "CONNECTION", "COPYING", "LEFT");
 	for (size_t i = 0; i < target.def->disk_count; i++) {
 		const char *name = target.def->disks[i].name;

@@ -21,10 +21,15 @@
  *     source                                     destination
  *                                                disk_receive
  *     disk_plan
- *     disk_send_open: streams                    disk_receive_open: streams, relayed to the
- * source's disk_progress until converged disk_synchronous (VM paused from here on) disk_finish
- * disk_settle RELEASED                                   ACCEPTED, disk_own, the VM runs disk_leave
- * disk_arrived
+ *     disk_send_open                             disk_receive_open
+ *     disk_progress until converged
+ *     disk_synchronous
+ *     (VM paused from here on)
+ *     disk_finish                                disk_settle
+ *     RELEASED                                   ACCEPTED
+ *                                                disk_own, the VM runs
+ *     hv_kill
+ *     disk_leave                                 disk_arrived
  *
  *     at any point before RELEASED, or after REFUSED:
  *     disk_undo: the VM may write again          disk_abandon
@@ -67,7 +72,7 @@ int disk_down(struct disk *disk, struct error **err);
 
 struct disk_status {
 	bool up;
-	char device[32], role[16], data[16], link[16], copying[16], peer_data[16];
+	char device[128], role[16], data[16], link[16], copying[16], peer_data[16];
 	uint64_t size, out_of_sync; /* bytes */
 };
 int disk_status(struct disk *disk, struct disk_status *status, struct error **err);
@@ -133,7 +138,7 @@ int disk_synchronous(struct disk *disk, struct error **err);
 
 /*
  * Source, while the VM is paused: waits until the other side has everything, then gives up writing.
- * 0 means that both disks are equal. EBUSY: the hypervisor holds the device open.
+ * 0 means that both disks are equal. The hypervisor may hold what disk_guest_path() says.
  */
 int disk_finish(struct disk *disk, int64_t deadline_ns, struct error **err);
 

@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "migrate/disk/drbd_helper.h"
+#include "migrate/disk/gate.h"
 #include "migrate/disk/loop.h"
 #include "migrate/vm/vm_store.h"
 
@@ -123,18 +124,29 @@ static int attach(const struct drbd_device *device, struct error **err)
 	return drbd_device_run(device, &p, err);
 }
 
+static int make_gate(const struct drbd_device *device, struct error **err)
+{
+	struct drbd_view view;
+
+	if (drbd_device_look(device, &view, err) < 0)
+		return -1;
+	return gate_make(device->resource, view.size, err);
+}
+
 int drbd_device_up(const struct drbd_device *device, struct error **err)
 {
 	struct drbd_view view = {0};
 
-	if (!device->dry && (drbd_module(err) < 0 || drbd_device_look(device, &view, err) < 0))
+	if (device->dry)
+		return attach(device, err);
+	if (drbd_module(err) < 0 || drbd_device_look(device, &view, err) < 0)
 		return -1;
 	if (view.device && view.data > DRBD_DISKLESS)
-		return 0;
+		return gate_make(device->resource, view.size, err);
 	/* Half of it is there: an attempt that was interrupted. */
 	if (view.resource && drbd_device_down(device, err) < 0)
 		return -1;
-	if (attach(device, err) == 0)
+	if (attach(device, err) == 0 && make_gate(device, err) == 0)
 		return 0;
 	drbd_device_down(device, NULL);
 	return -1;
@@ -145,12 +157,13 @@ int drbd_device_down(const struct drbd_device *device, struct error **err)
 	struct program down = drbd_down(device->resource);
 	struct drbd_view view = {0};
 
+	if (device->dry)
+		return drbd_device_run(device, &down, err);
 	if (access("/proc/drbd", F_OK) == 0 && drbd_device_look(device, &view, err) < 0)
 		return -1;
-	if ((view.resource || device->dry) && run_unless_open(device, &down, err) < 0)
+	if (gate_remove(device->resource, err) < 0 ||
+	    (view.resource && run_unless_open(device, &down, err) < 0))
 		return -1;
-	if (device->dry)
-		return 0;
 	drbd_helper_remove(device);
 	return loop_detach(device->meta, err) < 0 || loop_detach(device->data, err) < 0 ? -1 : 0;
 }
@@ -186,33 +199,43 @@ int drbd_device_gi(const struct drbd_device *device, struct drbd_gi *gi, char te
 	return 0;
 }
 
-int drbd_device_own(const struct drbd_device *device, struct error **err)
+static int become_primary(const struct drbd_device *device, const struct drbd_view *view,
+			  struct error **err)
 {
 	struct program primary = drbd_primary(device->minor, false);
-	struct drbd_view view;
 
-	if (device->dry)
-		return drbd_device_run(device, &primary, err);
-	if (drbd_device_look(device, &view, err) < 0)
-		return -1;
-	if (view.device && view.role == DRBD_PRIMARY && view.data == DRBD_UP_TO_DATE)
-		return 0;
 	/* DRBD would read the missing half from a peer, but not after that is gone. */
-	if (view.data != DRBD_UP_TO_DATE)
+	if (view->data != DRBD_UP_TO_DATE)
 		return error_set(
 			err, EUCLEAN,
 			"%s: found its data %s, expected UpToDate: nothing is started on a "
 			"disk that is not whole, or known to be old",
-			device->path, drbd_data_name(view.data));
-	if (view.peer_role == DRBD_PRIMARY)
+			device->path, drbd_data_name(view->data));
+	if (view->peer_role == DRBD_PRIMARY)
 		return error_set(err, EBUSY, "%s: the other side is Primary still", device->path);
 	return drbd_device_run(device, &primary, err);
+}
+
+int drbd_device_own(const struct drbd_device *device, struct error **err)
+{
+	struct drbd_view view;
+
+	if (drbd_device_look(device, &view, err) < 0)
+		return -1;
+	if ((view.role != DRBD_PRIMARY || view.data != DRBD_UP_TO_DATE) &&
+	    become_primary(device, &view, err) < 0)
+		return -1;
+	return gate_open(device->resource, view.size, device->path, err);
 }
 
 int drbd_device_disown(const struct drbd_device *device, struct error **err)
 {
 	struct program secondary = drbd_secondary(device->minor);
+	struct drbd_view view;
 
+	if (drbd_device_look(device, &view, err) < 0 ||
+	    gate_close(device->resource, view.size, err) < 0)
+		return -1;
 	return run_unless_open(device, &secondary, err);
 }
 

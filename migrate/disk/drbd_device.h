@@ -13,8 +13,11 @@
 /*
  * A disk's DRBD device on this host, without its peer: there or not, Primary or not.
  *
- *	guest -- /dev/drbdMINOR -- loop device -- DISK's file		data
- *			       \-- loop device -- DISK's file.drbd	metadata
+ *	guest -- gate -- /dev/drbdMINOR -- loop device -- DISK's file		data
+ *				       \-- loop device -- DISK's file.drbd	metadata
+ *
+ * The gate (gate.h, named as the resource) is open while this host is Primary for the VM's sake. A
+ *hypervisor can hold it while DRBD changes roles, for which nobody may have DRBD's device open.
  */
 struct drbd_device {
 	const char *vm, *disk; /* borrowed */

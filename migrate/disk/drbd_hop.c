@@ -40,6 +40,7 @@
 #include "migrate/disk/drbd_minors.h"
 #include "migrate/disk/drbd_receive.h"
 #include "migrate/disk/drbd_streams.h"
+#include "migrate/disk/gate.h"
 
 #define LOG_MODULE "disk"
 #define CONNECT_NS (60 * NS_PER_SEC) /* until the two have greeted each other */
@@ -99,7 +100,7 @@ static int drbd_guest_path(const void *disk, char path[PATH_MAX], struct error *
 	const struct drbd_disk *d = disk;
 
 	(void)err;
-	snprintf(path, PATH_MAX, "%s", d->device.path);
+	gate_path(d->device.resource, path);
 	return 0;
 }
 
@@ -126,7 +127,7 @@ static int drbd_status(void *disk, struct disk_status *status, struct error **er
 	*status = (struct disk_status){0};
 	if (access("/proc/drbd", F_OK) == 0 && drbd_device_look(&d->device, &view, err) < 0)
 		return -1;
-	memcpy(status->device, d->device.path, sizeof(d->device.path));
+	gate_path(d->device.resource, status->device);
 	status->up = view.device;
 	snprintf(status->role, sizeof(status->role), "%s", drbd_role_name(view.role));
 	snprintf(status->data, sizeof(status->data), "%s", drbd_data_name(view.data));

@@ -14,6 +14,7 @@
 #include "common/cleanup.h"
 #include "migrate/disk/disk.h"
 #include "migrate/disk/drbd_minors.h"
+#include "migrate/disk/gate.h"
 #include "migrate/disk/loop.h"
 
 /* Size of a file or a block device. */
@@ -78,7 +79,7 @@ static int begin(const struct drbd_device *device, uint64_t bytes, struct error 
 	return drbd_device_make_meta(device, bytes, err) < 0 || drbd_device_up(device, err) < 0 ||
 			       drbd_device_run(device, &primary, err) < 0
 		       ? -1
-		       : 0;
+		       : (device->dry ? 0 : drbd_device_own(device, err));
 }
 
 static int forget(const struct drbd_device *device, struct error **err)
@@ -106,6 +107,7 @@ static int forget(const struct drbd_device *device, struct error **err)
 static int prepare_one(const struct vm_def *def, size_t index, bool dry, struct error **err)
 {
 	struct drbd_device device;
+	char path[GATE_PATH];
 	uint64_t bytes;
 	int minor;
 
@@ -116,7 +118,8 @@ static int prepare_one(const struct vm_def *def, size_t index, bool dry, struct 
 	if (minor < 0 || drbd_device_init(&device, def, index, (unsigned)minor, err) < 0)
 		return -1;
 	device.dry = dry;
-	printf("disk %s: %s\n", device.disk, device.path);
+	gate_path(device.resource, path);
+	printf("disk %s: %s (on %s)\n", device.disk, path, device.path);
 	if (clear_leftovers(&device, err) == 0 && begin(&device, bytes, err) == 0)
 		return 0;
 	if (!dry && drbd_device_down(&device, NULL) == 0)

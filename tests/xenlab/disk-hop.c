@@ -12,9 +12,13 @@
  *reached
  *	--undo STAGE	end there, and undo
  *
+ * Each side holds the disks open as a hypervisor does: the source until the VM is gone, the
+ *destination before it comes.
+ *
  * Both read "HOP-UUID KEY" from standard input. The source prints one JSON object at the end.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +47,7 @@ struct hop {
 	struct control *control;
 	struct disk *disks[VM_DISKS_MOST];
 	struct relay *relays[VM_DISKS_MOST][DISK_STREAMS_MOST];
+	int held[VM_DISKS_MOST]; /* 0: not */
 	uint64_t bytes;
 	/* the source's */
 	struct ip_addr address;
@@ -95,6 +100,26 @@ static void count_and_close(struct hop *hop)
 		}
 }
 
+/* As a hypervisor: for writing, and without a look at what is in it. */
+static int hold(struct hop *hop, size_t disk, struct error **err)
+{
+	char path[PATH_MAX];
+
+	if (disk_guest_path(hop->disks[disk], path, err) < 0)
+		return -1;
+	hop->held[disk] = open(path, O_RDWR | O_CLOEXEC);
+	return hop->held[disk] < 0 ? error_errno(err, "%s", path) : 0;
+}
+
+static void let_go(struct hop *hop)
+{
+	for (size_t i = 0; i < VM_DISKS_MOST; i++) {
+		if (hop->held[i] > 0)
+			close(hop->held[i]);
+		hop->held[i] = 0;
+	}
+}
+
 static int each(struct hop *hop, int (*action)(struct disk *disk, struct error **err),
 		struct error **err)
 {
@@ -138,7 +163,8 @@ static int receive_disk(struct hop *hop, size_t i, uint64_t bytes, json_t *state
 	char state[DISK_STATE_TEXT];
 
 	hop->disks[i] = disk_open_as("drbd", hop->def, i, err);
-	if (!hop->disks[i] || disk_receive(hop->disks[i], bytes, state, err) < 0)
+	if (!hop->disks[i] || disk_receive(hop->disks[i], bytes, state, err) < 0 ||
+	    hold(hop, i, err) < 0)
 		return -1;
 	return json_array_append_new(states, json_string(state));
 }
@@ -214,6 +240,7 @@ static int do_abandon(struct hop *hop, const json_t *request, json_t *answer, st
 	(void)request;
 	(void)answer;
 	hop->done = true;
+	let_go(hop);
 	return each(hop, disk_abandon, err);
 }
 
@@ -352,7 +379,9 @@ static int plan(struct hop *hop, const char **copy, struct error **err)
 			json_string_value(json_array_get(json_object_get(answer, "states"), i));
 
 		hop->disks[i] = disk_open(hop->def, i, err);
-		if (!hop->disks[i] || disk_plan(hop->disks[i], state ? state : "", &what, err) < 0)
+		if (!hop->disks[i] ||
+		    disk_plan(hop->disks[i], state ? state : "", &what, err) < 0 ||
+		    hold(hop, i, err) < 0)
 			return -1;
 	}
 	*copy = names[what];
@@ -410,6 +439,7 @@ static int hand_over(struct hop *hop, struct error **err)
 
 static int leave(struct hop *hop, struct error **err)
 {
+	let_go(hop);
 	if (each(hop, disk_leave, err) < 0)
 		return -1;
 	return call(hop, json_pack("{s:s}", "do", "arrived"), NULL, err);
