@@ -79,9 +79,8 @@ static int require_off(const struct vm_def *def, const char *verb, struct error 
 
 	if (vm && hv_alive(vm))
 		return error_set(err, EBUSY,
-				 "VM %s runs on its disks as they are: power it off (`edgehop stop "
-				 "%s`), run `edgehop disk %s %s`, then start it again; nothing was "
-				 "changed",
+				 "VM %s runs: power it off (`edgehop stop %s`), run `edgehop disk "
+				 "%s %s`, then start it again; nothing was changed",
 				 def->name, def->name, verb, def->name);
 	return 0;
 }
@@ -218,7 +217,7 @@ static void print_status(const char *name, const struct disk *disk,
 {
 	char left[UNITS_TEXT];
 
-	printf("%-16s  %-6s  %-28s", name, disk_driver(disk),
+	printf("%-16s  %-6s  %-32s", name, disk_driver(disk),
 	       status->device[0] ? status->device : "-");
 	if (!status->device[0])
 		printf("  on its file: `edgehop disk prepare` puts it on DRBD\n");
@@ -238,7 +237,7 @@ static int status(const struct options *options)
 	if (open_target(&target, options, false, &err) < 0)
 		return cmd_fail(err);
 	if (!options->json)
-		printf("%-16s  %-6s  %-28s  %-9s  %-12s  %-11s  %-11s  %s\n", "DISK", "DRIVER",
+		printf("%-16s  %-6s  %-32s  %-9s  %-12s  %-11s  %-11s  %s\n", "DISK", "DRIVER",
 		       "DEVICE", "ROLE", "DATA", "CONNECTION", "COPYING", "LEFT");
 	for (size_t i = 0; i < target.def->disk_count; i++) {
 		const char *name = target.def->disks[i].name;

@@ -10,11 +10,11 @@
 #include "migrate/config/vm_def.h"
 
 /*
- * One disk of a VM on this host, and how it gets to another one. What carries it is a driver, a
- * table of operations: "drbd" for a disk that was prepared (docs/design/drbd.md); "mirror" for a
- * bare one, which the hypervisor copies by itself (hv_mirror_*): it has no operations here yet. An
- * operation that a driver lacks fails with ENOTSUP. One thread at a time. Deadlines are clock_ns()
- * times.
+ * One disk of a VM on this host, and how it gets to another one. What carries it is a driver,
+ * a table of operations: "drbd" for a disk that was prepared (docs/design/drbd.md); "mirror"
+ * for a bare one, which the hypervisor copies by itself (hv_mirror_*): it has no operations
+ * here yet. An operation that a driver lacks fails with ENOTSUP. One thread at a time.
+ * Deadlines are clock_ns() times.
  *
  * Order of a hop:
  *
@@ -34,8 +34,8 @@
  *     at any point before RELEASED, or after REFUSED:
  *     disk_undo: the VM may write again          disk_abandon
  *
- * Each side's operations ask the kernel what there is, not the handle, so that a recovery can call
- * those after a crash with a new handle. All of disk_up, disk_own, disk_down, disk_undo,
+ * Each side's operations ask the kernel what there is, not the handle, so that a recovery can
+ * call those after a crash with a new handle. All of disk_up, disk_own, disk_down, disk_undo,
  * disk_abandon, disk_leave and disk_arrived may be repeated.
  */
 struct disk;
@@ -61,9 +61,9 @@ int disk_guest_path(const struct disk *disk, char path[PATH_MAX], struct error *
 int disk_up(struct disk *disk, struct error **err);
 
 /*
- * Whoever opens the device can write to it from now on. The caller has made sure by owner.json that
- * the VM is this host's. EUCLEAN: what is there is not a whole disk (a copy that did not get to its
- * end).
+ * Whoever opens the device can write to it from now on. The caller has made sure by owner.json
+ * that the VM is this host's. EUCLEAN: what is there is not a whole disk (a copy that did not
+ * get to its end).
  */
 int disk_own(struct disk *disk, struct error **err);
 
@@ -95,8 +95,8 @@ enum disk_copy {
 size_t disk_streams(const struct disk *disk);
 
 /*
- * Destination: gets ready to receive a disk of that size; what an earlier stay left is kept as base
- * where it is one. state: what the source's disk_plan is to be told.
+ * Destination: gets ready to receive a disk of that size; what an earlier stay left is kept as
+ * base where it is one. state: what the source's disk_plan is to be told.
  */
 #define DISK_STATE_TEXT 160
 int disk_receive(struct disk *disk, uint64_t bytes, char state[DISK_STATE_TEXT],
@@ -109,8 +109,8 @@ int disk_receive(struct disk *disk, uint64_t bytes, char state[DISK_STATE_TEXT],
 int disk_plan(struct disk *disk, const char *state, enum disk_copy *copy, struct error **err);
 
 /*
- * Both: the local ends of the streams, connected stream sockets that the caller relays to those of
- * the other side and closes. The source opens first, then the destination.
+ * Both: the local ends of the streams, connected stream sockets that the caller relays to
+ * those of the other side and closes. The source opens first, then the destination.
  */
 #define DISK_SECRET_TEXT 64
 
@@ -137,8 +137,9 @@ int disk_progress(struct disk *disk, struct disk_progress *progress, struct erro
 int disk_synchronous(struct disk *disk, struct error **err);
 
 /*
- * Source, while the VM is paused: waits until the other side has everything, then gives up writing.
- * 0 means that both disks are equal. The hypervisor may hold what disk_guest_path() says.
+ * Source, while the VM is paused: waits until the other side has everything, then gives up
+ * writing. 0 means that both disks are equal. The hypervisor may hold what disk_guest_path()
+ * says.
  */
 int disk_finish(struct disk *disk, int64_t deadline_ns, struct error **err);
 
@@ -161,8 +162,8 @@ int disk_abandon(struct disk *disk, struct error **err);
 /* ---- Once ---- */
 
 /*
- * Puts disks of a VM (index, or DISK_ALL) on DRBD. The caller holds the VM's lock. dry: nothing is
- * done, but what would be is printed. Prepared already is success.
+ * Puts disks of a VM (index, or DISK_ALL) on DRBD. The caller holds the VM's lock. dry:
+ * nothing is done, but what would be is printed. Prepared already is success.
  */
 #define DISK_ALL SIZE_MAX
 int disk_prepare(const struct vm_def *def, size_t index, bool dry, struct error **err);

@@ -4,9 +4,9 @@
 #include <stdio.h>
 
 /*
- * External metadata, in sectors of 512 bytes: 8 of superblock, 64 of activity log, then a bitmap
- * with a bit for each 4 KiB of the disk, in whole blocks of 4 KiB, of which each covers 2^18
- * sectors.
+ * External metadata, in sectors of 512 bytes: 8 of superblock, 64 of activity log, then a
+ * bitmap with a bit for each 4 KiB of the disk, in whole blocks of 4 KiB, of which each covers
+ * 2^18 sectors.
  */
 #define SECTOR	       512
 #define META_FIXED     72
@@ -84,8 +84,8 @@ static struct program of_meta(unsigned minor, const char *meta, const char *comm
 }
 
 /*
- * What it finds there is overwritten without a question. A peer takes requests of 1 MiB: without
- * knowing that, DRBD would cut the guest's into pieces of 4 KiB until it has met one.
+ * What it finds there is overwritten without a question. A peer takes requests of 1 MiB:
+ * without knowing that, DRBD would cut the guest's into pieces of 4 KiB until it has met one.
  */
 struct program drbd_create_meta(unsigned minor, const char *meta)
 {
@@ -119,9 +119,10 @@ struct program drbd_new_minor(const char *resource, unsigned minor)
 }
 
 /*
- * An error of the disk is the guest's to see, as without DRBD. The activity log is as large as its
- * room allows, so that a guest seldom waits for it. Resync has a fixed rate, the highest there is,
- * and does not give way: how fast it really goes is the pacer's to say, in the hop's session.
+ * An error of the disk is the guest's to see, as without DRBD. The activity log is as large as
+ * its room allows, so that a guest seldom waits for it. Resync has a fixed rate, the highest
+ * there is, and does not give way: how fast it really goes is the pacer's to say, in the hop's
+ * session.
  */
 struct program drbd_attach(unsigned minor, const char *lower, const char *meta)
 {
@@ -191,6 +192,16 @@ struct program drbd_disconnect(unsigned minor, bool force)
 struct program drbd_get_gi(unsigned minor)
 {
 	return of_minor("get-gi", minor);
+}
+
+struct program drbd_get_gi_at_rest(unsigned minor, const char *meta)
+{
+	return of_meta(minor, meta, "get-gi");
+}
+
+struct program drbd_invalidate(unsigned minor)
+{
+	return of_minor("invalidate", minor);
 }
 
 struct program drbd_look(void)

@@ -7,8 +7,8 @@
 #include "migrate/disk/program.h"
 
 /*
- * What DRBD is told: the command lines of drbdsetup(8) and drbdmeta(8) of DRBD 8.4, and the numbers
- * in them. Text and arithmetic only; drbd_device.c runs them.
+ * What DRBD is told: the command lines of drbdsetup(8) and drbdmeta(8) of DRBD 8.4, and the
+ * numbers in them. Text and arithmetic only; drbd_device.c runs them.
  */
 
 /* Of external metadata for a disk of that size, in bytes: superblock, activity log, one bitmap. */
@@ -19,9 +19,9 @@ uint64_t drbd_meta_bytes(uint64_t disk_bytes);
 char *drbd_resource_name(const char *vm, const char *disk, char buf[DRBD_RESOURCE_SIZE]);
 
 /*
- * Both ends of a resource's connection are addresses of this host's loopback network, of its own
- * for each minor: 127.83.X.Y. DRBD listens on the first port. On the second the worker of a hop's
- * source listens, and nobody on the destination.
+ * Both ends of a resource's connection are addresses of this host's loopback network, of its
+ * own for each minor: 127.83.X.Y. DRBD listens on the first port. On the second the worker of
+ * a hop's source listens, and nobody on the destination.
  */
 #define DRBD_PORT_OWN  7879
 #define DRBD_PORT_PEER 7880
@@ -45,6 +45,10 @@ struct program drbd_be_synchronous(unsigned minor);
 struct program drbd_disconnect(unsigned minor, bool force);
 
 struct program drbd_get_gi(unsigned minor);
+struct program drbd_get_gi_at_rest(unsigned minor, const char *meta); /* while it is not attached */
+
+/* All of the disk counts as different from the other side's. */
+struct program drbd_invalidate(unsigned minor);
 struct program drbd_look(void);
 
 #endif

@@ -21,15 +21,15 @@
 int drbd_device_init(struct drbd_device *device, const struct vm_def *def, size_t index,
 		     unsigned minor, struct error **err)
 {
-	char file[FILE_NAME_SIZE + 8];
+	char meta[NAME_SIZE + 16];
 
 	*device = (struct drbd_device){
 		.vm = def->name, .disk = def->disks[index].name, .minor = minor};
 	drbd_resource_name(def->name, device->disk, device->resource);
 	snprintf(device->path, sizeof(device->path), "/dev/drbd%u", minor);
-	snprintf(file, sizeof(file), "%s.drbd", def->disks[index].file);
+	snprintf(meta, sizeof(meta), "drbd-%s.meta", device->disk);
 	return vm_store_path(device->data, def->name, def->disks[index].file, err) < 0 ||
-			       vm_store_path(device->meta, def->name, file, err) < 0
+			       vm_store_path(device->meta, def->name, meta, err) < 0
 		       ? -1
 		       : 0;
 }
@@ -181,13 +181,12 @@ int drbd_device_look(const struct drbd_device *device, struct drbd_view *view, s
 	return drbd_events_read(view, device->resource, text, strlen(text), err);
 }
 
-int drbd_device_gi(const struct drbd_device *device, struct drbd_gi *gi, char text[DRBD_GI_TEXT],
-		   struct error **err)
+static int read_gi(const struct drbd_device *device, const struct program *get, struct drbd_gi *gi,
+		   char text[DRBD_GI_TEXT], struct error **err)
 {
-	struct program get = drbd_get_gi(device->minor);
 	char said[DRBD_GI_TEXT];
 
-	if (program_run(&get, said, sizeof(said), err) < 0)
+	if (program_run(get, said, sizeof(said), err) < 0)
 		return -1;
 	said[strcspn(said, "\n")] = '\0';
 	if (!drbd_gi_parse(said, gi))
@@ -197,6 +196,38 @@ int drbd_device_gi(const struct drbd_device *device, struct drbd_gi *gi, char te
 	if (text)
 		memcpy(text, said, sizeof(said));
 	return 0;
+}
+
+int drbd_device_gi(const struct drbd_device *device, struct drbd_gi *gi, char text[DRBD_GI_TEXT],
+		   struct error **err)
+{
+	struct program get = drbd_get_gi(device->minor);
+
+	return read_gi(device, &get, gi, text, err);
+}
+
+/*
+ * DRBD 8.4 has a copied block acknowledged, and the source forgets it, before it is flushed; only
+ * what a guest writes is flushed first. A host that lost its power in a copy may lack such blocks.
+ * Its metadata say that it was connected then, or that the copy was not at its end.
+ */
+int drbd_device_trusted(const struct drbd_device *device, struct error **err)
+{
+	char meta[LOOP_DEVICE];
+	struct drbd_view view;
+	struct program get;
+	struct drbd_gi gi;
+
+	if (drbd_device_look(device, &view, err) < 0)
+		return -1;
+	if (view.device && view.data > DRBD_DISKLESS)
+		return 1;
+	if (loop_attach(device->meta, meta, err) < 0)
+		return -1;
+	get = drbd_get_gi_at_rest(device->minor, meta);
+	if (read_gi(device, &get, &gi, NULL, err) < 0)
+		return -1;
+	return gi.consistent && !gi.connected;
 }
 
 static int become_primary(const struct drbd_device *device, const struct drbd_view *view,

@@ -13,11 +13,12 @@
 /*
  * A disk's DRBD device on this host, without its peer: there or not, Primary or not.
  *
- *	guest -- gate -- /dev/drbdMINOR -- loop device -- DISK's file		data
- *				       \-- loop device -- DISK's file.drbd	metadata
+ *	guest -- gate -- /dev/drbdMINOR -- loop device -- DISK's file	data
+ *				       \-- loop device -- drbd-DISK.meta	metadata
  *
- * The gate (gate.h, named as the resource) is open while this host is Primary for the VM's sake. A
- *hypervisor can hold it while DRBD changes roles, for which nobody may have DRBD's device open.
+ * The gate (gate.h, named as the resource) is open while this host is Primary for the VM's
+ * sake. A hypervisor can hold it while DRBD changes roles, for which nobody may have DRBD's
+ * device open.
  */
 struct drbd_device {
 	const char *vm, *disk; /* borrowed */
@@ -55,6 +56,12 @@ int drbd_device_look(const struct drbd_device *device, struct drbd_view *view, s
 /* Its generation identifiers; it must be up. text (may be NULL) gets the line as it was. */
 int drbd_device_gi(const struct drbd_device *device, struct drbd_gi *gi, char text[DRBD_GI_TEXT],
 		   struct error **err);
+
+/*
+ * Before drbd_device_up: whether a copy into it can be trusted to have reached the media, as far as
+ * it was acknowledged. 1, 0, -1. It is up already: yes.
+ */
+int drbd_device_trusted(const struct drbd_device *device, struct error **err);
 
 /* Primary: only a whole disk that is not known to be old can be (EUCLEAN). */
 int drbd_device_own(const struct drbd_device *device, struct error **err);

@@ -13,7 +13,7 @@
  *	exists connection name:NAME ... connection:Connected role:Secondary
  *	change device name:NAME volume:0 minor:1000 disk:UpToDate size:65536 ...
  *	exists peer-device name:NAME ... replication:SyncSource peer-disk:Inconsistent
- *out-of-sync:4096 exists -
+ * out-of-sync:4096 exists -
  *
  * A "change" names only what changed. Amounts are KiB.
  */

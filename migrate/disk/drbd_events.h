@@ -9,9 +9,10 @@
 #include "common/error.h"
 
 /*
- * Reader of `drbdsetup events2 [--now] --statistics`: what DRBD says of one resource that has one
- * volume and at most one connection, as edgehop's have. Lines of other resources, kinds and words
- * that are not known are passed over; a state that is not known counts as none of the good ones.
+ * Reader of `drbdsetup events2 [--now] --statistics`: what DRBD says of one resource that has
+ * one volume and at most one connection, as edgehop's have. Lines of other resources, kinds
+ * and words that are not known are passed over; a state that is not known counts as none of
+ * the good ones.
  */
 enum drbd_role {
 	DRBD_ROLE_UNKNOWN,

@@ -116,8 +116,8 @@ static bool common_past(const struct drbd_gi *a, const struct drbd_gi *b)
 }
 
 /*
- * Both have the same current identifier. Who was Primary when its power went may have written what
- * the other one never got, and has that in its activity log.
+ * Both have the same current identifier. Who was Primary when its power went may have written
+ * what the other one never got, and has that in its activity log.
  */
 static enum drbd_copy judge_equals(const struct drbd_gi *source, const struct drbd_gi *target)
 {

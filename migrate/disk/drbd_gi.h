@@ -6,12 +6,12 @@
 #include <stdint.h>
 
 /*
- * DRBD's generation identifiers, as `drbdsetup get-gi` prints them, and what two sides' tell of a
- * copy from one to the other. Arithmetic only.
+ * DRBD's generation identifiers, as `drbdsetup get-gi` prints them, and what two sides' tell
+ * of a copy from one to the other. Arithmetic only.
  *
- * Each disk carries the identifier of the data that it has (current), of the data that its bitmap
- * is a difference to (bitmap, 0: none), and two older ones. The lowest bit says "Primary" and
- * does not count.
+ * Each disk carries the identifier of the data that it has (current), of the data that its
+ * bitmap is a difference to (bitmap, 0: none), and two older ones. The lowest bit says
+ * "Primary" and does not count.
  */
 #define DRBD_GI_TEXT 160 /* of a line of get-gi, with its NUL */
 
@@ -37,8 +37,8 @@ enum drbd_copy {
 };
 
 /*
- * DRBD 8.4's own rules (drbd_uuid_compare in its receiver) with the direction added: only copies
- * from the source to the target are good.
+ * DRBD 8.4's own rules (drbd_uuid_compare in its receiver) with the direction added: only
+ * copies from the source to the target are good.
  */
 enum drbd_copy drbd_gi_judge(const struct drbd_gi *source, const struct drbd_gi *target);
 

@@ -5,10 +5,10 @@
 #include "migrate/disk/drbd_device.h"
 
 /*
- * The kernel asks `drbdadm` before and after a copy, and drops the connection when that does not
- * know the device. So each device that is up has a configuration, of its own and outside /etc,
- * where drbdadm looks for it when it's asked by the kernel, and only then: `drbdadm up all` does
- * not see it.
+ * The kernel asks `drbdadm` before and after a copy, and drops the connection when that does
+ * not know the device. So each device that is up has a configuration, of its own and outside
+ * /etc, where drbdadm looks for it when it's asked by the kernel, and only then: `drbdadm up
+ * all` does not see it.
  */
 #define DRBD_HELPER_TEXT 12288
 

@@ -12,9 +12,9 @@
 #include "migrate/disk/drbd_command.h"
 
 /*
- * The kernel's side of it is include/linux/drbd_genl.h of DRBD 8.4, which is not among the headers
- * for programs. What is not said has the kernel's default: split brain and conflicts of roles
- * disconnect, two Primaries are not allowed.
+ * The kernel's side of it is include/linux/drbd_genl.h of DRBD 8.4, which is not among the
+ * headers for programs. What is not said has the kernel's default: split brain and conflicts
+ * of roles disconnect, two Primaries are not allowed.
  */
 #define FAMILY	  "drbd"
 #define VERSION	  1
@@ -87,12 +87,12 @@ static void put_place(struct nl_msg *msg, uint16_t type, unsigned minor, uint16_
 }
 
 /*
- * Protocol A: a write is done when it is on its way. Whether the far side is still there the relays
- * watch, so DRBD's own stopwatch is off (NET_KO_COUNT), and an answer may take half a minute over a
- * line that is full; four times as long DRBD waits for the first packets of the other side. A new
- * pair of sockets must hold for half a second. A block that the other side has already is told from
- * its sum and does not travel: holes of a new disk, and what a third site still has of an earlier
- * stay.
+ * Protocol A: a write is done when it is on its way. Whether the far side is still there the
+ * relays watch, so DRBD's own stopwatch is off (NET_KO_COUNT), and an answer may take half a
+ * minute over a line that is full; four times as long DRBD waits for the first packets of the
+ * other side. A new pair of sockets must hold for half a second. A block that the other side
+ * has already is told from its sum and does not travel: holes of a new disk, and what a third
+ * site still has of an earlier stay.
  */
 static const struct {
 	uint16_t type;

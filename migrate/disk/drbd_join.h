@@ -8,8 +8,8 @@
 #include "migrate/disk/disk.h"
 
 /*
- * Tells DRBD to connect, as `drbdsetup connect` does; but that takes the secret by which the two
- * sides know each other as an argument, where every process of the host can read it.
+ * Tells DRBD to connect, as `drbdsetup connect` does; but that takes the secret by which the
+ * two sides know each other as an argument, where every process of the host can read it.
  */
 struct drbd_join {
 	const char *resource;

@@ -9,7 +9,7 @@
 
 /*
  * Which disks of a VM are on DRBD on this host, and the device number (minor) that each of them
- *keeps here: drbd.json in the VM's folder, sealed. It stays on this host.
+ * keeps here: drbd.json in the VM's folder, sealed. It stays on this host.
  *
  *	{"edgehop-drbd":1,"disks":{"disk0":{"minor":1000}},"sum":...}
  *
@@ -37,8 +37,8 @@ int drbd_minors_find(const struct drbd_minors *minors, const char *disk);
 void drbd_minors_remove(struct drbd_minors *minors, const char *disk);
 
 /*
- * Adds the disk with a minor that no VM of this host has and the kernel doesn't know, and writes.
- * Two processes can't choose the same.
+ * Adds the disk with a minor that no VM of this host has and the kernel doesn't know, and
+ * writes. Two processes can't choose the same.
  */
 int drbd_minors_add(const char *vm, const char *disk, struct error **err);
 

@@ -35,8 +35,8 @@ static int size_of(const char *path, uint64_t *bytes, struct error **err)
 }
 
 /*
- * A hypervisor that has the disk holds a lock on the file, a claim on the block device, or a loop
- * device for the file. One that does none of these is seen by hv_alive() only.
+ * A hypervisor that has the disk holds a lock on the file, a claim on the block device, or a
+ * loop device for the file. One that does none of these is seen by hv_alive() only.
  */
 static int require_unused(const char *path, struct error **err)
 {
@@ -101,8 +101,8 @@ static int forget(const struct drbd_device *device, struct error **err)
 }
 
 /*
- * A crash before its end leaves a disk that is noted as DRBD's, and that DRBD takes for one without
- * data: it is prepared again then.
+ * A crash before its end leaves a disk that is noted as DRBD's, and that DRBD takes for one
+ * without data: it is prepared again then.
  */
 static int prepare_one(const struct vm_def *def, size_t index, bool dry, struct error **err)
 {

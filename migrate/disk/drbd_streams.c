@@ -2,11 +2,12 @@
 /*
  * Theory of operation
  *
- * A DRBD that is told to connect does two things in turn until it has two sockets: it connects to
- *its peer's address, and it waits for a second (connect-int) whether somebody has connected to its
- *own. A socket that it made becomes the data socket if it has none yet, else the meta socket, and
- *it says so in a first packet; a socket that it was given is what that packet says. When both sides
- *connect at the same moment sockets cross, and DRBD throws dice about which of them to drop.
+ * A DRBD that is told to connect does two things in turn until it has two sockets: it connects
+ * to its peer's address, and it waits for a second (connect-int) whether somebody has
+ * connected to its own. A socket that it made becomes the data socket if it has none yet, else
+ * the meta socket, and it says so in a first packet; a socket that it was given is what that
+ * packet says. When both sides connect at the same moment sockets cross, and DRBD throws dice
+ * about which of them to drop.
  *
  * So we let one side connect only, and the other one be connected to only:
  *
@@ -14,17 +15,19 @@
  *		us ====relays===========> us
  *			us ==data, meta=> destination's DRBD, at its own address
  *
- * At the destination the peer's address is bound, but nobody listens: each of its DRBD's attempts
- *is refused at once, which it takes for a peer that is not there yet. Nothing can cross.
+ * At the destination the peer's address is bound, but nobody listens: each of its DRBD's
+ * attempts is refused at once, which it takes for a peer that is not there yet. Nothing can
+ * cross.
  *
- * What DRBD wants in time: a socket that it was given has its first packet, and a pair the other
- * side's greeting, within four times ping-timeout, which is two minutes. The source's clock begins
- *with its second socket. So the destination opens its streams when both of the source's are there;
- *the rest takes half a second (socket-check-timeout) and a round trip.
+ * What DRBD wants in time: a socket that it was given has its first packet, and a pair the
+ * other side's greeting, within four times ping-timeout, which is two minutes. The source's
+ * clock begins with its second socket. So the destination opens its streams when both of the
+ * source's are there; the rest takes half a second (socket-check-timeout) and a round trip.
  *
- * DRBD 8.4 opens its sockets in the host's own network namespace, so loopback addresses are what
- * there is; any local user could connect to them. Whom we let in must be root's: DRBD's threads
- *are.
+ * DRBD 8.4 opens its sockets in the host's own network namespace, so loopback addresses are
+ * what there is, to which any local user could connect. The two DRBDs know each other by a
+ * secret (drbd_join.h). Whom we let in must be root's, as DRBD's threads are, so that nobody
+ * takes their place in a hop.
  */
 #include "migrate/disk/drbd_streams.h"
 
@@ -121,7 +124,7 @@ static bool await(int fd, int64_t deadline_ns)
 /* Whether the other end of a connection within this host is root's, by the kernel's table. */
 static bool peer_is_root(int fd)
 {
-	struct sockaddr_in own, peer;
+	struct sockaddr_in own = {0}, peer = {0};
 	socklen_t n = sizeof(own), m = sizeof(peer);
 	auto_file table = fopen("/proc/net/tcp", "re");
 	char line[512], wanted[48];
@@ -166,14 +169,18 @@ static void replace(int *fd, int by)
 	*fd = by;
 }
 
-/* DRBD drops a socket that it does not trust and makes another one: the last one counts. */
+/*
+ * DRBD drops a socket that it does not trust and makes another one: the last one counts. What it
+ * sent before it dropped it can still be read.
+ */
 static bool pair_holds(const int fds[DRBD_STREAMS])
 {
-	uint8_t byte;
+	for (int i = 0; i < DRBD_STREAMS; i++) {
+		struct pollfd p = {.fd = fds[i], .events = POLLRDHUP};
 
-	for (int i = 0; i < DRBD_STREAMS; i++)
-		if (fds[i] < 0 || recv(fds[i], &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		if (fds[i] < 0 || poll(&p, 1, 0) != 0)
 			return false;
+	}
 	return true;
 }
 

@@ -25,15 +25,15 @@ int drbd_stream_of(const uint8_t packet[DRBD_FIRST_PACKET]);
 int drbd_streams_listen(unsigned minor, struct error **err);
 
 /*
- * Source, after DRBD was told to connect: both of its streams; nothing has been read from them. The
- * caller closes them.
+ * Source, after DRBD was told to connect: both of its streams; nothing has been read from
+ * them. The caller closes them.
  */
 int drbd_streams_accept(int listen_fd, int fds[DRBD_STREAMS], int64_t deadline_ns,
 			struct error **err);
 
 /*
- * Destination: keeps the peer's place, so that nobody can listen there and DRBD's own attempts get
- * nowhere. The caller closes the result when DRBD has connected.
+ * Destination: keeps the peer's place, so that nobody listens there by chance and DRBD's own
+ * attempts get nowhere. The caller closes the result when DRBD has connected.
  */
 int drbd_streams_reserve(unsigned minor, struct error **err);
 

@@ -7,9 +7,9 @@
 #include "common/error.h"
 
 /*
- * A device-mapper device that a hypervisor holds in place of the one below, which can be taken from
- * under it and put back: closed, nobody has the device below open, and whoever reads or writes gets
- * an error. It costs a guest next to nothing.
+ * A device-mapper device that a hypervisor holds in place of the one below, which can be taken
+ * from under it and put back: closed, nobody has the device below open, and whoever reads or
+ * writes gets an error. It costs a guest next to nothing.
  */
 #define GATE_PATH 128
 

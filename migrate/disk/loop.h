@@ -7,9 +7,9 @@
 #define LOOP_DEVICE 64
 
 /*
- * The block device for a file: the loop device that it has already, or a new one that goes past the
- * page cache where the file system can. What is a block device itself (a logical volume) is its
- * own.
+ * The block device for a file: the loop device that it has already, or a new one that goes
+ * past the page cache where the file system can. What is a block device itself (a logical
+ * volume) is its own.
  */
 int loop_attach(const char *file, char device[LOOP_DEVICE], struct error **err);
 

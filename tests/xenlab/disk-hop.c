@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A hop of disks alone, without a VM: what the two workers of a hop do with its disks, in that
- *order and through the same channels, for tests of migrate/disk.
+ * order and through the same channels, for tests of migrate/disk.
  *
  *	disk-hop target VM PORT				waits for one hop
  *	disk-hop source VM ADDRESS PORT [OPTION...]	gives the VM's disks and its ownership away
  *	disk-hop accept VM				what a recovery does that finds RELEASED
  *
  *	--rate BYTES	pace at so many bytes/s
- *	--hang STAGE	sleep for ever when STAGE (copying, finished, settled, released, owned) is
- *reached
+ *	--hang STAGE	sleep for ever at STAGE: copying, finished, settled, released, owned
  *	--undo STAGE	end there, and undo
  *
  * Each side holds the disks open as a hypervisor does: the source until the VM is gone, the
- *destination before it comes.
+ * destination before it comes.
  *
  * Both read "HOP-UUID KEY" from standard input. The source prints one JSON object at the end.
  */
