@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "migrate/disk/drbd_disk.h"
@@ -79,7 +78,7 @@ static int drbd_status(void *disk, struct disk_status *status, struct error **er
 	struct drbd_view view = {0};
 
 	*status = (struct disk_status){0};
-	if (access("/proc/drbd", F_OK) == 0 && drbd_device_look(&d->device, &view, err) < 0)
+	if (drbd_device_look(&d->device, &view, err) < 0)
 		return -1;
 	gate_path(d->device.resource, status->device);
 	status->up = view.device;

@@ -159,7 +159,7 @@ int drbd_device_down(const struct drbd_device *device, struct error **err)
 
 	if (device->dry)
 		return drbd_device_run(device, &down, err);
-	if (access("/proc/drbd", F_OK) == 0 && drbd_device_look(device, &view, err) < 0)
+	if (drbd_device_look(device, &view, err) < 0)
 		return -1;
 	if (gate_remove(device->resource, err) < 0 ||
 	    (view.resource && run_unless_open(device, &down, err) < 0))
@@ -174,6 +174,8 @@ int drbd_device_look(const struct drbd_device *device, struct drbd_view *view, s
 	auto_free char *text = malloc(EVENTS_MOST);
 
 	*view = (struct drbd_view){0};
+	if (access("/proc/drbd", F_OK) < 0)
+		return 0; /* no module, no device */
 	if (!text)
 		return error_set(err, ENOMEM, "no memory for DRBD's events");
 	if (program_run(&look, text, EVENTS_MOST, err) < 0)

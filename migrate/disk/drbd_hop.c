@@ -213,8 +213,6 @@ int drbd_leave(void *disk, struct error **err)
 	struct program outdate = drbd_outdate(d->device.minor);
 	struct drbd_view view;
 
-	if (access("/proc/drbd", F_OK) < 0)
-		return 0;
 	if (drbd_device_look(&d->device, &view, err) < 0)
 		return -1;
 	if (!view.device)
@@ -255,6 +253,9 @@ int drbd_abandon(void *disk, struct error **err)
 	struct drbd_disk *d = disk;
 
 	if (drbd_arrived(d, err) < 0)
+		return -1;
+	/* It may be whole by now, and be trusted to be. */
+	if (access(d->device.meta, F_OK) == 0 && drbd_device_sync(&d->device, err) < 0)
 		return -1;
 	return drbd_device_down(&d->device, err);
 }
