@@ -21,14 +21,17 @@
 int drbd_device_init(struct drbd_device *device, const struct vm_def *def, size_t index,
 		     unsigned minor, struct error **err)
 {
-	char meta[NAME_SIZE + 16];
+	char meta[NAME_SIZE + 16], doubt[NAME_SIZE + 16];
 
 	*device = (struct drbd_device){
 		.vm = def->name, .disk = def->disks[index].name, .minor = minor};
 	drbd_resource_name(def->name, device->disk, device->resource);
 	snprintf(device->path, sizeof(device->path), "/dev/drbd%u", minor);
 	snprintf(meta, sizeof(meta), "drbd-%s.meta", device->disk);
-	return vm_store_path(device->data, def->name, def->disks[index].file, err) < 0 ||
+	snprintf(doubt, sizeof(doubt), "drbd-%s.doubt", device->disk);
+	return vm_store_path(device->doubt, def->name, doubt, err) < 0 ||
+			       vm_store_path(device->data, def->name, def->disks[index].file, err) <
+				       0 ||
 			       vm_store_path(device->meta, def->name, meta, err) < 0
 		       ? -1
 		       : 0;
@@ -124,6 +127,55 @@ static int attach(const struct drbd_device *device, struct error **err)
 	return drbd_device_run(device, &p, err);
 }
 
+static int read_gi(const struct drbd_device *device, const struct program *get, struct drbd_gi *gi,
+		   char text[DRBD_GI_TEXT], struct error **err)
+{
+	char said[DRBD_GI_TEXT];
+
+	if (program_run(get, said, sizeof(said), err) < 0)
+		return -1;
+	said[strcspn(said, "\n")] = '\0';
+	if (!drbd_gi_parse(said, gi))
+		return error_set(err, EPROTO,
+				 "%s: found \"%.64s\", expected generation identifiers",
+				 device->path, said);
+	if (text)
+		memcpy(text, said, sizeof(said));
+	return 0;
+}
+
+bool drbd_device_doubted(const struct drbd_device *device)
+{
+	return access(device->doubt, F_OK) == 0;
+}
+
+int drbd_device_settle_doubt(const struct drbd_device *device, struct error **err)
+{
+	if (unlink(device->doubt) < 0)
+		return errno == ENOENT ? 0 : error_errno(err, "%s", device->doubt);
+	return sync_parent(device->doubt, err);
+}
+
+/*
+ * DRBD 8.4 has a copied block acknowledged, and the source forgets it, before it is flushed; only
+ * what a guest writes is flushed first. The metadata, not yet attached, say how it ended here.
+ */
+static int notice_doubt(const struct drbd_device *device, struct error **err)
+{
+	char meta[LOOP_DEVICE];
+	struct program get;
+	struct drbd_gi gi;
+
+	if (loop_attach(device->meta, meta, err) < 0)
+		return -1;
+	get = drbd_get_gi_at_rest(device->minor, meta);
+	if (read_gi(device, &get, &gi, NULL, err) < 0)
+		return -1;
+	if (gi.consistent && (!gi.connected || gi.primary))
+		return 0;
+	return write_file_durably(device->doubt, "", 0, err);
+}
+
 static int make_gate(const struct drbd_device *device, struct error **err)
 {
 	struct drbd_view view;
@@ -146,7 +198,8 @@ int drbd_device_up(const struct drbd_device *device, struct error **err)
 	/* Half of it is there: an attempt that was interrupted. */
 	if (view.resource && drbd_device_down(device, err) < 0)
 		return -1;
-	if (attach(device, err) == 0 && make_gate(device, err) == 0)
+	if (notice_doubt(device, err) == 0 && attach(device, err) == 0 &&
+	    make_gate(device, err) == 0)
 		return 0;
 	drbd_device_down(device, NULL);
 	return -1;
@@ -183,53 +236,12 @@ int drbd_device_look(const struct drbd_device *device, struct drbd_view *view, s
 	return drbd_events_read(view, device->resource, text, strlen(text), err);
 }
 
-static int read_gi(const struct drbd_device *device, const struct program *get, struct drbd_gi *gi,
-		   char text[DRBD_GI_TEXT], struct error **err)
-{
-	char said[DRBD_GI_TEXT];
-
-	if (program_run(get, said, sizeof(said), err) < 0)
-		return -1;
-	said[strcspn(said, "\n")] = '\0';
-	if (!drbd_gi_parse(said, gi))
-		return error_set(err, EPROTO,
-				 "%s: found \"%.64s\", expected generation identifiers",
-				 device->path, said);
-	if (text)
-		memcpy(text, said, sizeof(said));
-	return 0;
-}
-
 int drbd_device_gi(const struct drbd_device *device, struct drbd_gi *gi, char text[DRBD_GI_TEXT],
 		   struct error **err)
 {
 	struct program get = drbd_get_gi(device->minor);
 
 	return read_gi(device, &get, gi, text, err);
-}
-
-/*
- * DRBD 8.4 has a copied block acknowledged, and the source forgets it, before it is flushed; only
- * what a guest writes is flushed first. A host that lost its power in a copy may lack such blocks.
- * Its metadata say that it was connected then, or that the copy was not at its end.
- */
-int drbd_device_trusted(const struct drbd_device *device, struct error **err)
-{
-	char meta[LOOP_DEVICE];
-	struct drbd_view view;
-	struct program get;
-	struct drbd_gi gi;
-
-	if (drbd_device_look(device, &view, err) < 0)
-		return -1;
-	if (view.device && view.data > DRBD_DISKLESS)
-		return 1;
-	if (loop_attach(device->meta, meta, err) < 0)
-		return -1;
-	get = drbd_get_gi_at_rest(device->minor, meta);
-	if (read_gi(device, &get, &gi, NULL, err) < 0)
-		return -1;
-	return gi.consistent && !gi.connected;
 }
 
 static int become_primary(const struct drbd_device *device, const struct drbd_view *view,
@@ -257,6 +269,8 @@ int drbd_device_own(const struct drbd_device *device, struct error **err)
 		return -1;
 	if ((view.role != DRBD_PRIMARY || view.data != DRBD_UP_TO_DATE) &&
 	    become_primary(device, &view, err) < 0)
+		return -1;
+	if (drbd_device_settle_doubt(device, err) < 0)
 		return -1;
 	return gate_open(device->resource, view.size, device->path, err);
 }

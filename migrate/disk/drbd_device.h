@@ -25,7 +25,7 @@ struct drbd_device {
 	unsigned minor;
 	char resource[DRBD_RESOURCE_SIZE];
 	char path[32]; /* /dev/drbdMINOR */
-	char data[PATH_MAX], meta[PATH_MAX];
+	char data[PATH_MAX], meta[PATH_MAX], doubt[PATH_MAX];
 	bool dry; /* print what would be run */
 };
 
@@ -58,10 +58,12 @@ int drbd_device_gi(const struct drbd_device *device, struct drbd_gi *gi, char te
 		   struct error **err);
 
 /*
- * Before drbd_device_up: whether a copy into it can be trusted to have reached the media, as far as
- * it was acknowledged. 1, 0, -1. It is up already: yes.
+ * Whether copied blocks may be missing in it, since its host lost power in a copy or as a connected
+ * Secondary. It is noticed when the device is brought up, and noted beside the disk until it is
+ * settled: by a comparison of everything, or since the data here are to be the right ones.
  */
-int drbd_device_trusted(const struct drbd_device *device, struct error **err);
+bool drbd_device_doubted(const struct drbd_device *device);
+int drbd_device_settle_doubt(const struct drbd_device *device, struct error **err);
 
 /* Primary: only a whole disk that is not known to be old can be (EUCLEAN). */
 int drbd_device_own(const struct drbd_device *device, struct error **err);

@@ -15,20 +15,17 @@ int drbd_receive(void *disk, uint64_t bytes, char state[DISK_STATE_TEXT], struct
 	struct program invalidate;
 	struct drbd_view view;
 	struct drbd_gi gi;
-	int trusted;
 
-	if (drbd_receive_base(d->def, d->index, bytes, &d->device, err) < 0 || drbd_module(err) < 0)
-		return -1;
-	trusted = drbd_device_trusted(&d->device, err);
-	if (trusted < 0 || drbd_device_up(&d->device, err) < 0 ||
-	    drbd_device_look(&d->device, &view, err) < 0)
+	if (drbd_receive_base(d->def, d->index, bytes, &d->device, err) < 0 ||
+	    drbd_device_up(&d->device, err) < 0 || drbd_device_look(&d->device, &view, err) < 0)
 		return -1;
 	if (view.role == DRBD_PRIMARY)
 		return error_set(err, EBUSY, "%s is Primary here: nothing is received into it",
 				 d->device.path);
 	/* All of it is compared then; what is equal does not travel. */
 	invalidate = drbd_invalidate(d->device.minor);
-	if (!trusted && drbd_device_run(&d->device, &invalidate, err) < 0)
+	if (drbd_device_doubted(&d->device) && (drbd_device_run(&d->device, &invalidate, err) < 0 ||
+						drbd_device_settle_doubt(&d->device, err) < 0))
 		return -1;
 	return drbd_device_gi(&d->device, &gi, state, err);
 }

@@ -97,7 +97,7 @@ static int forget(const struct drbd_device *device, struct error **err)
 		return -1;
 	if (unlink(device->meta) < 0 && errno != ENOENT)
 		return error_errno(err, "%s", device->meta);
-	return sync_parent(device->meta, err);
+	return drbd_device_settle_doubt(device, err) < 0 ? -1 : sync_parent(device->meta, err);
 }
 
 /*
