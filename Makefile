@@ -92,6 +92,11 @@ $(B)/bench-tools/%: tests/bench/%.c $(B)/libmigrate.a $(B)/libcommon.a
 $(B)/edgehop-hotskip: $(HOTSKIP_CMD) $(HOTSKIP_SIM) $(B)/libhotskip.a $(B)/libcommon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson -lm
 
+# Hops of disks alone, for tests in the Xen lab
+$(B)/xenlab/%: tests/xenlab/%.c $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libhotskip.a $(B)/libcommon.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 # What the labs and benchmarks run beside the product; static, since some of it runs in the guest.
 $(B)/kit/%.so: tests/kit/%.c
 	@mkdir -p $(@D)

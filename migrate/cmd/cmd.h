@@ -28,6 +28,7 @@ int cmd_abort(int argc, char **argv);
 int cmd_limit(int argc, char **argv);
 int cmd_release(int argc, char **argv);
 int cmd_recover(int argc, char **argv);
+int cmd_disk(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_complete(int argc, char **argv);
 int cmd_serve(int argc, char **argv);

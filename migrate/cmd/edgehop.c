@@ -29,6 +29,7 @@ static const struct subcommand {
 	{"limit", "change the limits of a hop that runs", cmd_limit},
 	{"release", "give a moved VM's old address up, and end its tunnel", cmd_release},
 	{"recover", "bring an interrupted hop to its end", cmd_recover},
+	{"disk", "put a VM's disks on DRBD, or take them off it", cmd_disk},
 	{"config", "show the configuration in force, or check it", cmd_config},
 	{"complete", NULL, cmd_complete},
 	{"serve", NULL, cmd_serve},

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "migrate/cmd/cmd.h"
 #include "migrate/config/fleet.h"
+#include "migrate/disk/disk.h"
 #include "migrate/hypervisor/hypervisor.h"
 #include "migrate/vm/vm_store.h"
 #include "netswitch/orders.h"
@@ -122,9 +123,21 @@ static int settle_home(const struct start *start, struct error **err)
 	return start->owner.home[0] ? owner_write(start->def->name, &owner, err) : 0;
 }
 
+/* Its disks are there, as they are not after a boot, and whole. */
+static int own_disks(const struct vm_def *def, struct error **err)
+{
+	for (size_t i = 0; i < def->disk_count; i++) {
+		auto_disk disk = disk_open(def, i, err);
+
+		if (!disk || disk_up(disk, err) < 0 || disk_own(disk, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int run_vm(const struct start *start, struct error **err)
 {
-	if (hv_start(start->vm, err) < 0)
+	if (own_disks(start->def, err) < 0 || hv_start(start->vm, err) < 0)
 		return -1;
 	if (settle_home(start, err) < 0 || place_taps(start, err) < 0) {
 		hv_kill(start->vm, NULL);

@@ -12,6 +12,7 @@
 #include "common/jsonl.h"
 #include "common/log.h"
 #include "migrate/control/remote.h"
+#include "migrate/disk/disk.h"
 #include "migrate/hop/boot_files.h"
 #include "migrate/hop/check.h"
 #include "migrate/hop/held.h"
@@ -151,10 +152,30 @@ static int lock_vm(const char *vm, struct error **err)
 	}
 }
 
+/* Until hops carry them: a mirror of theirs would be a copy that DRBD knows nothing of. */
+static int require_bare_disks(const struct vm_def *vm, struct error **err)
+{
+	for (size_t i = 0; i < vm->disk_count; i++) {
+		auto_disk disk = disk_open(vm, i, err);
+
+		if (!disk)
+			return -1;
+		if (!disk_is_bare(disk))
+			return error_set(
+				err, ENOTSUP,
+				"VM %s: disk %s is under %s, which hops of %s don't carry "
+				"yet (`edgehop disk release %s` while it is off); nothing was "
+				"changed",
+				vm->name, vm->disks[i].name, disk_driver(disk), vm->hypervisor,
+				vm->name);
+	}
+	return 0;
+}
+
 /* The VM is ours, runs, and nobody else does anything with it from now on. */
 static int take_vm(struct source *s, struct error **err)
 {
-	if (held_take_over(s->env.facts, err) < 0)
+	if (require_bare_disks(s->env.facts->vm, err) < 0 || held_take_over(s->env.facts, err) < 0)
 		return -1;
 	s->vm_lock = lock_vm(s->env.facts->vm->name, err);
 	return s->vm_lock < 0 ? -1 : require_running(s, err);

@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "migrate/disk/disk.h"
 #include "migrate/vm/vm_store.h"
 
 #define ARGS_MOST   160
@@ -165,17 +166,22 @@ char *qemu_node(size_t disk, const char *suffix, char buf[QEMU_NODE_SIZE])
 	return buf;
 }
 
-/* A file, the raw image in it, and the device. Zeroes that the guest writes become holes. */
+/*
+ * A file (or what the disk's driver has in its place, a block device), the raw image in it, and the
+ * device. Zeroes that the guest writes become holes.
+ */
 static int add_disk(struct args *args, const struct vm_def *def, size_t i, struct error **err)
 {
 	char path[PATH_MAX], file[QEMU_NODE_SIZE], node[QEMU_NODE_SIZE];
+	auto_disk disk = disk_open(def, i, err);
 
-	if (vm_store_path(path, def->name, def->disks[i].file, err) < 0)
+	if (!disk || disk_guest_path(disk, path, err) < 0)
 		return -1;
 	qemu_node(i, "-file", file);
 	qemu_node(i, "", node);
 	add_json(args, "-blockdev",
-		 json_pack("{s:s s:s s:s s:s s:s s:{s:b s:b}}", "driver", "file", "node-name", file,
+		 json_pack("{s:s s:s s:s s:s s:s s:{s:b s:b}}", "driver",
+			   disk_is_bare(disk) ? "file" : "host_device", "node-name", file,
 			   "filename", path, "locking", "on", "discard", "unmap", "cache", "direct",
 			   0, "no-flush", 0));
 	add_json(args, "-blockdev",

@@ -2,6 +2,8 @@
 #include "migrate/transport/channel.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,5 +225,20 @@ int channel_key_from_hex(const char *hex, struct channel_key *key, struct error 
 	for (size_t i = 0; i < TLS_KEY_SIZE; i++)
 		key->key[i] = (uint8_t)((strchr(digits, hex[2 * i]) - digits) << 4 |
 					(strchr(digits, hex[2 * i + 1]) - digits));
+	return 0;
+}
+
+int channel_key_secret(const struct channel_key *key, const char *purpose,
+		       char secret[CHANNEL_SECRET], struct error **err)
+{
+	uint8_t sum[EVP_MAX_MD_SIZE];
+	unsigned n;
+
+	if (!HMAC(EVP_sha256(), key->key, TLS_KEY_SIZE, (const uint8_t *)purpose, strlen(purpose),
+		  sum, &n))
+		return error_set(err, EIO, "no secret for %s", purpose);
+	for (size_t i = 0; i < CHANNEL_SECRET / 2; i++)
+		snprintf(secret + 2 * i, 3, "%02x", sum[i]);
+	explicit_bzero(sum, sizeof(sum));
 	return 0;
 }

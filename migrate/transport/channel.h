@@ -35,6 +35,14 @@ void channel_key_to_hex(const struct channel_key *key, char hex[CHANNEL_KEY_HEX]
 int channel_key_from_hex(const char *hex, struct channel_key *key, struct error **err);
 
 /*
+ * A secret for one purpose that both sides get from the key, as text; the key can't be told from
+ * it. The caller wipes it.
+ */
+#define CHANNEL_SECRET 49
+int channel_key_secret(const struct channel_key *key, const char *purpose,
+		       char secret[CHANNEL_SECRET], struct error **err);
+
+/*
  * Moving bytes, encrypted or not, as tls_read and tls_write do; 0: wait for channel_wants().
  */
 ssize_t channel_read(struct channel *channel, void *data, size_t size, struct error **err);

@@ -47,6 +47,22 @@ static int remove_folder(const char *folder, const char *last, struct error **er
 	return sync_parent(folder, err);
 }
 
+/* Devices that hold the files would go on with what nobody sees any more. */
+static int require_no_devices(const char *vm, struct error **err)
+{
+	char path[PATH_MAX];
+
+	if (vm_store_path(path, vm, "drbd.json", err) < 0)
+		return -1;
+	if (access(path, F_OK) == 0)
+		return error_set(
+			err, EBUSY,
+			"VM %s: disks of it are on DRBD here (`edgehop disk release %s`); its "
+			"folder is kept",
+			vm, vm);
+	return 0;
+}
+
 /* A UUID that can't be read, or an owner.json that can't, is no leave to remove a disk. */
 static int require_foreign(const char *vm, struct error **err)
 {
@@ -76,7 +92,8 @@ int vm_store_remove(const char *vm, struct error **err)
 {
 	char folder[PATH_MAX];
 
-	if (require_foreign(vm, err) < 0 || vm_store_path(folder, vm, NULL, err) < 0)
+	if (require_foreign(vm, err) < 0 || require_no_devices(vm, err) < 0 ||
+	    vm_store_path(folder, vm, NULL, err) < 0)
 		return -1;
 	return remove_folder(folder, "owner.json", err);
 }
