@@ -82,7 +82,7 @@ $(B)/edgehop-guest: $(GUEST) $(B)/libnetswitch.a $(B)/libcommon.a
 # find ours.
 $(XEN): CFLAGS += -std=gnu11
 $(B)/edgehop-xen: $(XEN) $(B)/libmigrate.a $(B)/libnetswitch.a $(B)/libcommon.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--exclude-libs,ALL -o $@ $^ $(shell pkg-config --libs $(XEN_PKGS)) -lxentoollog -ljansson -lfyaml
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--exclude-libs,ALL -o $@ $^ $(shell pkg-config --libs $(XEN_PKGS)) -lxentoollog $(PKG_LIBS)
 
 # What the benchmarks measure the library with.
 $(B)/bench-tools/%: tests/bench/%.c $(B)/libmigrate.a $(B)/libcommon.a
