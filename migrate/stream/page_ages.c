@@ -36,7 +36,6 @@ struct page_ages {
 	int64_t slot_ns;
 	uint32_t slot; /* now, from AGES + 1, so that a page may be older than all */
 	int64_t slot_began_ns;
-	uint64_t count;
 	struct aged *page;
 	struct list list[LISTS]; /* a ring of slots for each class, and one of old pages */
 	struct table table[CLASSES];
@@ -291,7 +290,6 @@ void page_ages_add(struct page_ages *a, uint64_t page)
 	if (a->page[page].list)
 		return;
 	list_page(a, (uint32_t)page);
-	a->count++;
 }
 
 void page_ages_remove(struct page_ages *a, uint64_t page)
@@ -299,17 +297,6 @@ void page_ages_remove(struct page_ages *a, uint64_t page)
 	if (!a->page[page].list)
 		return;
 	take_out(a, (uint32_t)page);
-	a->count--;
-}
-
-bool page_ages_has(const struct page_ages *a, uint64_t page)
-{
-	return a->page[page].list != 0;
-}
-
-uint64_t page_ages_count(const struct page_ages *a)
-{
-	return a->count;
 }
 
 static void find_best(struct page_ages *a)

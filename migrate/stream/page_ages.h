@@ -52,8 +52,6 @@ bool page_ages_known(const struct page_ages *a, uint64_t page); /* it was ever w
 /* The destination lacks the page, or has it. */
 void page_ages_add(struct page_ages *a, uint64_t page);
 void page_ages_remove(struct page_ages *a, uint64_t page);
-bool page_ages_has(const struct page_ages *a, uint64_t page); /* it is lacking */
-uint64_t page_ages_count(const struct page_ages *a);
 
 /* Of those that are lacking the one to be sent; AGES_NONE: there is none. */
 uint64_t page_ages_best(struct page_ages *a);

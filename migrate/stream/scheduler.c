@@ -121,6 +121,7 @@ int scheduler_hold(struct scheduler *s, uint64_t page, const uint8_t *content, u
 {
 	uint64_t held;
 
+	scheduler_settle(s, page);
 	/* no room: at once, as what is held is older */
 	if (page_pool_put(s->pool, page, content, queue, s->now_ns, NULL) == PAGE_POOL_NONE)
 		return scheduler_write_page(s, page, content, 0, err);
@@ -177,6 +178,8 @@ static int on_page(void *arg, size_t block, uint64_t index, const uint8_t *conte
 	/* what can't be looked at is not in the sample, so it must not wait either */
 	if (blind)
 		return scheduler_write_page(s, page, content, 0, err);
+	if (!again)
+		scheduler_see_first(s, page, content);
 	if (again) {
 		queue = scheduler_judge(s, page);
 		if (scheduler_take_for_owed(s, page, content))

@@ -8,7 +8,6 @@
 #define OUT_MOST	(4u << 20)	  /* above that, nothing is read at all */
 #define LINGER_NS	(500 * NS_PER_MS) /* a page waits to be looked at before it is sent */
 #define COLD_NS		NS_PER_SEC
-#define KNOWN_ROUNDS	3 /* after which it is known which pages are written to */
 #define READ_PER_RATE	8 /* what is read, at most, to what the link carries */
 #define READ_RATE_LEAST (1u << 20)
 
@@ -81,14 +80,11 @@ static uint64_t waiting(const struct scheduler *s)
 	return byte_queue_length(&s->out) + pages * STREAM_PAGE;
 }
 
-/*
- * It has waited for long enough to be looked at. That is for pages of which little is known; later
- * those that would turn out to be stale are hot.
- */
+/* It has waited for long enough to be looked at. What is written is left out of the first pass
+ * only. */
 static bool has_lingered(const struct scheduler *s, uint32_t slot)
 {
-	return s->peek_block == s->blocks || s->finishing || s->link.rate == 0 ||
-	       s->rounds >= KNOWN_ROUNDS ||
+	return s->peek_block == s->blocks || s->finishing || s->link.rate == 0 || s->rounds > 0 ||
 	       s->now_ns - page_pool_put_ns(s->pool, slot) >= linger_ns(s) ||
 	       waiting(s) + SCHEDULER_READ > linger_most(s);
 }

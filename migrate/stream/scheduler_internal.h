@@ -95,7 +95,7 @@ struct scheduler {
 
 	/* rounds */
 	uint64_t *came; /* a bit for each page that came in this round */
-	struct round now, last, before;
+	struct round now, last;
 	unsigned rounds;
 	int64_t heat_from_ns;		    /* when heat_end_round was last called */
 	uint64_t class_pages[HEAT_CLASSES]; /* that came again in this round */
@@ -174,8 +174,8 @@ void scheduler_watch(struct scheduler *s);
  */
 bool scheduler_see(struct scheduler *s, uint64_t page, const uint8_t *content, int64_t since_ns);
 
-/* scheduler_watch.c: it looks like what went on. */
-void scheduler_see_sent(struct scheduler *s, uint64_t page, const uint8_t *content);
+/* scheduler_watch.c: it came for the first time, and looked like this when it was emitted. */
+void scheduler_see_first(struct scheduler *s, uint64_t page, const uint8_t *content);
 
 /* scheduler_judge.c: where a page that comes again is queued. */
 unsigned scheduler_judge(struct scheduler *s, uint64_t page);

@@ -138,7 +138,6 @@ static void end_round(struct scheduler *s)
 	}
 	memset(s->class_pages, 0, sizeof(s->class_pages));
 	s->rounds++;
-	s->before = s->last;
 	s->last = s->now;
 	s->now = (struct round){.began_ns = s->now_ns};
 

@@ -138,7 +138,6 @@ static int fetch_run(struct scheduler *s, uint64_t page, struct error **err)
 				 "out, did not come again and can't be read",
 				 page, page + n - 1);
 	for (size_t i = 0; i < n; i++) {
-		scheduler_settle(s, page + i);
 		s->stats.pages_fetched++;
 		if (scheduler_hold(s, page + i, s->run + i * STREAM_PAGE, QUEUE_COLD, err) < 0)
 			return -1;

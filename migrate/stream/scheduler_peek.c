@@ -88,7 +88,7 @@ static void look_at_sample(struct scheduler *s, int64_t now_ns)
 		uint64_t page = sample->pages[i];
 
 		lacking += !scheduler_peek_pages(s, page, 1, s->peeked) ||
-			   !page_digests_same(s->digests, page, s->peeked);
+			   !scheduler_has(s, page, s->peeked);
 	}
 	sample->share = page_sample_share(lacking, sample->size);
 	sample->looked_ns = now_ns;
@@ -143,10 +143,8 @@ void scheduler_note_sent(struct scheduler *s, uint64_t page, const uint8_t *cont
 	if (!s->digests || !scheduler_may_peek(s, page))
 		return;
 	scheduler_settle(s, page);
-	if (content) {
+	if (content)
 		page_digests_note(s->digests, page, content);
-		scheduler_see_sent(s, page, content);
-	} else {
+	else
 		page_digests_forget(s->digests, page);
-	}
 }

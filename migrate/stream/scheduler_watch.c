@@ -54,9 +54,11 @@ static uint64_t look_of(const uint8_t *content)
 	return hash ? hash : 1; /* 0: not seen yet */
 }
 
-void scheduler_see_sent(struct scheduler *s, uint64_t page, const uint8_t *content)
+void scheduler_see_first(struct scheduler *s, uint64_t page, const uint8_t *content)
 {
-	s->seen[page] = look_of(content);
+	/* what was seen in memory is no older than what the hypervisor read there */
+	if (s->digests && s->seen[page] == 0)
+		s->seen[page] = look_of(content);
 }
 
 bool scheduler_see(struct scheduler *s, uint64_t page, const uint8_t *content, int64_t since_ns)
@@ -121,12 +123,15 @@ static void walk_some(struct scheduler *s, struct walk *walk, const uint64_t *on
 void scheduler_watch(struct scheduler *s)
 {
 	int64_t wait_ns;
+	uint64_t drawn;
 
 	if (!s->digests || s->stage != STAGE_ROUNDS)
 		return;
 	page_ages_advance(s->ages, s->now_ns);
-	while (bucket_draw(&s->watching, 2 * WATCHED, s->now_ns, &wait_ns) > 0) {
+	while ((drawn = bucket_draw(&s->watching, 2 * WATCHED, s->now_ns, &wait_ns)) ==
+	       2 * WATCHED) {
 		walk_some(s, &s->watch_known, s->sample.in);
 		walk_some(s, &s->watch_all, NULL);
 	}
+	bucket_give_back(&s->watching, drawn);
 }

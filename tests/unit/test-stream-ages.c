@@ -174,8 +174,6 @@ static void test_best_is_best(void **unused)
 				  (i % 9973 == 0 ? 300 * SLOT_NS : 0);
 			page_ages_advance(a, now_ns);
 		}
-		assert_int_equal(page_ages_count(a), count);
-		assert_int_equal(page_ages_has(a, page), lacking[page]);
 		best = page_ages_best(a);
 		if (i % 50)
 			continue;
@@ -187,6 +185,13 @@ static void test_best_is_best(void **unused)
 				assert_true(page_ages_stays_ns(a, p) <=
 					    page_ages_stays_ns(a, best));
 	}
+	/* none is lost, none is there twice */
+	for (uint64_t page; (page = page_ages_best(a)) != AGES_NONE; count--) {
+		assert_int_equal(lacking[page], 1);
+		lacking[page] = 0;
+		page_ages_remove(a, page);
+	}
+	assert_int_equal(count, 0);
 	page_ages_destroy(a);
 }
 

@@ -38,7 +38,9 @@ struct guest {
 	uint8_t *written, *todo; /* since the last look; to be emitted */
 	uint32_t todo_count, at, syncs;
 	int32_t loses;			       /* a page that the log forgets; -1: none */
-	int64_t hides_from_ns, hides_until_ns; /* its memory can't be read */
+	int64_t hides_from_ns, hides_until_ns; /* its memory can't be read while it runs, */
+	bool gone;			       /* or not at all */
+	uint64_t looked_at;		       /* pages, each time that one is */
 	bool paused, completed, last_begun;
 	int64_t limit_ns; /* the downtime that the hypervisor may cause */
 
@@ -91,8 +93,10 @@ static inline bool guest_peek(void *arg, uint64_t page, size_t pages, uint8_t *c
 	struct guest *g = arg;
 
 	assert_true(pages <= SCHEDULER_PEEK_MOST && page + pages <= g->pages - g->screen);
-	if (g->now_ns >= g->hides_from_ns && g->now_ns < g->hides_until_ns)
+	if (g->gone ||
+	    (!g->paused && g->now_ns >= g->hides_from_ns && g->now_ns < g->hides_until_ns))
 		return false;
+	g->looked_at += pages;
 	for (size_t i = 0; i < pages; i++)
 		page_content((uint32_t)(page + i), g->version[page + i], content + i * QEMU_PAGE);
 	return true;
@@ -366,10 +370,10 @@ static inline void guest_end(struct guest *g)
 	free(g->out);
 }
 
-static inline void assert_done(int result, struct error *err)
+static inline void assert_done(int result, struct error **err)
 {
 	if (result < 0)
-		fail_msg("%s", error_text(err));
+		fail_msg("%s", error_text(*err));
 }
 
 static inline void feed(struct guest *g, struct scheduler *s)
@@ -390,10 +394,10 @@ static inline void feed(struct guest *g, struct scheduler *s)
 		scheduler_not_read(s, room - n);
 		if (n == 0)
 			return;
-		assert_done(scheduler_feed(s, g->out + g->out_done, n, g->now_ns, &err), err);
+		assert_done(scheduler_feed(s, g->out + g->out_done, n, g->now_ns, &err), &err);
 		g->out_done += n;
 		if (g->completed && g->out_done == g->out_size)
-			assert_done(scheduler_feed_end(s, &err), err);
+			assert_done(scheduler_feed_end(s, &err), &err);
 	}
 }
 
@@ -419,12 +423,12 @@ static inline void carry(struct guest *g, struct scheduler *s)
 		const uint8_t *bytes;
 		size_t n;
 
-		assert_done(scheduler_output(s, g->now_ns, &bytes, &n, &err), err);
+		assert_done(scheduler_output(s, g->now_ns, &bytes, &n, &err), &err);
 		if (n > (size_t)g->credit)
 			n = (size_t)g->credit;
 		if (n == 0)
 			break;
-		assert_done(qemu_reader_feed(g->reader, bytes, n, &err), err);
+		assert_done(qemu_reader_feed(g->reader, bytes, n, &err), &err);
 		scheduler_sent(s, n);
 		g->credit -= (double)n;
 		g->given += n;
