@@ -44,7 +44,7 @@ static int bare_path(const void *disk, char path[PATH_MAX], struct error **err)
 {
 	const struct bare *bare = disk;
 
-	return vm_store_path(path, bare->def->name, bare->def->disks[bare->index].file, err);
+	return vm_store_disk_path(path, bare->def, bare->index, err);
 }
 
 /* Nothing has to be done for a file to be there. */
@@ -110,15 +110,31 @@ struct disk *disk_open(const struct vm_def *def, size_t index, struct error **er
 	return NULL;
 }
 
+static const struct disk_ops *find_driver(const char *name, struct error **err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
+		if (strcmp(drivers[i]->name, name) == 0)
+			return drivers[i];
+	error_set(err, ENOTSUP, "found driver \"%.32s\", expected drbd or mirror", name);
+	return NULL;
+}
+
 struct disk *disk_open_as(const char *driver, const struct vm_def *def, size_t index,
 			  struct error **err)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
-		if (strcmp(drivers[i]->name, driver) == 0)
-			return open_with(drivers[i], def, index, err);
-	error_set(err, ENOTSUP, "disk %s: found driver \"%.32s\", expected drbd or mirror",
-		  def->disks[index].name, driver);
+	const struct disk_ops *ops = find_driver(driver, err);
+
+	if (ops)
+		return open_with(ops, def, index, err);
+	error_wrap(err, "disk %s", def->disks[index].name);
 	return NULL;
+}
+
+int disk_driver_check(const char *driver, struct error **err)
+{
+	const struct disk_ops *ops = find_driver(driver, err);
+
+	return !ops || (ops->check && ops->check(err) < 0) ? -1 : 0;
 }
 
 void disk_close(struct disk *disk)

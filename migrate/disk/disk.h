@@ -50,6 +50,9 @@ struct disk *disk_open_as(const char *driver, const struct vm_def *def, size_t i
 
 const char *disk_driver(const struct disk *disk); /* "drbd", "mirror" */
 
+/* Whether this host can have disks under that driver: its programs and the kernel's part. */
+int disk_driver_check(const char *driver, struct error **err);
+
 bool disk_is_bare(const struct disk *disk); /* its file, as it is */
 
 /* What the hypervisor is to open: the device, or the bare disk's file. */

@@ -8,6 +8,7 @@
 struct disk_ops {
 	const char *name;
 	size_t streams;
+	int (*check)(struct error **err); /* NULL: nothing is needed */
 	/* Whether the disk is this driver's here. 1, 0, or -1 with *err. */
 	int (*has)(const struct vm_def *def, size_t index, struct error **err);
 	void *(*open)(const struct vm_def *def, size_t index, struct error **err);

@@ -98,6 +98,7 @@ static int drbd_status(void *disk, struct disk_status *status, struct error **er
 const struct disk_ops drbd_ops = {
 	.name = "drbd",
 	.streams = DRBD_STREAMS,
+	.check = drbd_check,
 	.has = drbd_has,
 	.open = drbd_open,
 	.close = drbd_close,

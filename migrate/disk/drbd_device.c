@@ -37,6 +37,27 @@ int drbd_device_init(struct drbd_device *device, const struct vm_def *def, size_
 		       : 0;
 }
 
+static int try_program(const char *name, const char *argument, const char *subject,
+		       struct error **err)
+{
+	struct program p = {0};
+
+	program_add(&p, "%s", name);
+	program_add(&p, "%s", argument);
+	if (*subject)
+		program_add(&p, "%s", subject);
+	return program_run(&p, NULL, 0, err);
+}
+
+int drbd_check(struct error **err)
+{
+	if (try_program("drbdmeta", "--help", "", err) < 0 ||
+	    try_program("dmsetup", "version", "", err) < 0)
+		return -1;
+	return access("/proc/drbd", F_OK) == 0 ? 0
+					       : try_program("modprobe", "--dry-run", "drbd", err);
+}
+
 int drbd_module(struct error **err)
 {
 	struct program modprobe = {0};

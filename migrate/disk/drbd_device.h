@@ -33,6 +33,9 @@ struct drbd_device {
 int drbd_device_init(struct drbd_device *device, const struct vm_def *def, size_t index,
 		     unsigned minor, struct error **err);
 
+/* The programs that DRBD and the gate are driven by, and the kernel's module, could be used. */
+int drbd_check(struct error **err);
+
 /* The kernel's module is there, or is loaded. */
 int drbd_module(struct error **err);
 

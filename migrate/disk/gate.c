@@ -6,12 +6,20 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "migrate/disk/program.h"
 
 #define SECTOR 512
+
+/* No request for 30 ms; a second at the most. */
+#define QUIET_MS    5
+#define QUIET_LOOKS 6
+#define QUIET_TRIES 200
 
 char *gate_path(const char *name, char path[GATE_PATH])
 {
@@ -104,6 +112,37 @@ int gate_open(const char *name, uint64_t bytes, const char *device, struct error
 	return swap(name, bytes, device, err);
 }
 
+static bool has_requests(dev_t device)
+{
+	char path[64];
+	unsigned reads = 0, writes = 0;
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/inflight", major(device),
+		 minor(device));
+
+	auto_file file = fopen(path, "re");
+
+	return file && fscanf(file, "%u %u", &reads, &writes) == 2 && reads + writes > 0;
+}
+
+/*
+ * A guest that was paused asks nothing more, but its hypervisor may be about to pass on what it
+ * asked before: that is waited for, since it would be answered with an error by a closed gate.
+ */
+static void wait_quiet(const char *name)
+{
+	char path[GATE_PATH];
+	struct stat st;
+	int quiet = 0;
+
+	if (stat(gate_path(name, path), &st) < 0)
+		return;
+	for (int i = 0; i < QUIET_TRIES && quiet < QUIET_LOOKS; i++) {
+		quiet = has_requests(st.st_rdev) ? 0 : quiet + 1;
+		clock_sleep_ms(QUIET_MS);
+	}
+}
+
 /* What the page cache has of it goes to the device before that is taken away. */
 static int write_back(const char *name, struct error **err)
 {
@@ -119,6 +158,7 @@ int gate_close(const char *name, uint64_t bytes, struct error **err)
 
 	if (open <= 0)
 		return open;
+	wait_quiet(name);
 	return write_back(name, err) < 0 ? -1 : swap(name, bytes, NULL, err);
 }
 

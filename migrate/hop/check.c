@@ -11,6 +11,7 @@
 #include "common/jsonl.h"
 #include "common/log.h"
 #include "common/pressure.h"
+#include "migrate/disk/disk.h"
 #include "migrate/hop/journal.h"
 #include "migrate/hop/open.h"
 #include "migrate/vm/vm_store.h"
@@ -177,9 +178,11 @@ static int probe(struct check *check, struct error **err)
 static void sum_disks(const struct hop_facts *facts, struct preflight *preflight)
 {
 	for (size_t i = 0; i < facts->vm->disk_count; i++) {
+		auto_disk disk = disk_open(facts->vm, i, NULL);
 		char path[PATH_MAX];
 		struct stat st;
 
+		preflight->on_drbd[i] = disk && !disk_is_bare(disk);
 		/* nothing of a device goes to where VMs lie */
 		if (!*facts->vm->disks[i].file ||
 		    vm_store_disk_path(path, facts->vm, i, NULL) < 0 || stat(path, &st) < 0)

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "migrate/disk/disk_set.h"
 #include "migrate/hop/held.h"
 #include "migrate/hop/journal.h"
 #include "migrate/hop/vnic.h"
@@ -41,6 +42,11 @@ int complete_finish(const struct hop_env *env, struct error **err)
 	return journal_advance(env->facts->hop, HOP_DONE, err) < 0 ? -1 : 0;
 }
 
+static int resume(const struct hop_env *env, struct error **err)
+{
+	return disks_take(env->facts->vm, disk_own, err) < 0 ? -1 : hv_resume(env->vm, err);
+}
+
 /* The VM as it should be after ACCEPTED: running here, if anything of it is. */
 static int ensure_runs(const struct hop_env *env, struct error **err)
 {
@@ -49,7 +55,7 @@ static int ensure_runs(const struct hop_env *env, struct error **err)
 	if (hv_state(env->vm, &state, err) < 0)
 		return -1;
 	if (state == HV_PAUSED || state == HV_INCOMING)
-		return hv_resume(env->vm, err);
+		return resume(env, err);
 	if (state == HV_RUNNING)
 		return 0;
 	return error_set(err, EIO, "VM %s: found it %s, expected it to run", env->facts->vm->name,
@@ -75,7 +81,7 @@ int complete_recover(const struct hop_env *env, int64_t deadline_ns, bool *held,
 			 env->facts->vm->name, env->facts->vm->name);
 		return complete_finish(env, err);
 	}
-	if (ensure_runs(env, err) < 0)
+	if (ensure_runs(env, err) < 0 || disks_take(env->facts->vm, disk_arrived, err) < 0)
 		return -1;
 	vnic = vnic_start(env, env->fleet->join_ns, err);
 	if (!vnic)

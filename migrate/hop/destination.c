@@ -61,6 +61,8 @@ static int answer(struct destination *d, const char *name, const struct error *w
 	auto_json reply = why ? json_pack("{s:s, s:s}", "failed", name, "error", why->message)
 			      : json_pack("{s:s}", "done", name);
 
+	if (!why)
+		json_object_update(reply, d->answer);
 	return control_send(d->control, reply, NULL);
 }
 
@@ -88,6 +90,7 @@ static void serve(struct destination *d, const json_t *request)
 	struct error *why = NULL;
 	size_t i = 0;
 
+	json_object_clear(d->answer);
 	while (name && i < ARRAY_SIZE(requests) && strcmp(requests[i].name, name) != 0)
 		i++;
 	if (!name || i == ARRAY_SIZE(requests))
@@ -233,14 +236,9 @@ static void say_goodbye(struct destination *d)
 /* The hypervisor is left alone: nothing comes from the source any more. */
 static void close_channels(struct destination *d)
 {
-	char name[32];
-
 	if (!d->moving)
 		return;
-	for (size_t i = 0; i < d->env.facts->vm->disk_count; i++) {
-		snprintf(name, sizeof(name), "d%zu", i);
-		(void)door_close(d->door, name, NULL);
-	}
+	destination_close_disks(d);
 	(void)door_close(d->door, "memory", NULL);
 	d->moving = false;
 }
@@ -270,7 +268,7 @@ static int run(struct destination *d, struct error **err)
 	if (accept_control(d, err) < 0 || until_decided(d, err) < 0)
 		return -1;
 	close_channels(d);
-	if (switch_vnics(d, err) < 0)
+	if (disk_set_take(&d->carried, disk_arrived, err) < 0 || switch_vnics(d, err) < 0)
 		return -1;
 	say_goodbye(d);
 	return complete_finish(&d->env, err);
@@ -389,6 +387,7 @@ static int settle(struct destination *d, struct error **why)
 
 	log_error("%s", error_text(*why));
 	close_channels(d);
+	disk_set_close(&d->carried);
 	if (d->accepted)
 		return bring_to_end(d, why);
 	if (destination_undo(&d->env, &more) == 0) {
@@ -415,7 +414,7 @@ int destination_recover(const char *hop, void *arg, const char **outcome)
 
 int destination_work(void *arg)
 {
-	struct destination d = {.job = arg, .vm_lock = -1};
+	struct destination d = {.job = arg, .vm_lock = -1, .answer = json_object()};
 	struct error *why = NULL;
 	int status = 0;
 
@@ -431,6 +430,8 @@ int destination_work(void *arg)
 	control_destroy(d.control);
 	door_destroy(d.door);
 	ctl_stop(d.ctl);
+	json_decref(d.answer);
+	disk_set_close(&d.carried);
 	hop_env_clear(&d.env);
 	if (d.vm_lock >= 0)
 		close(d.vm_lock);

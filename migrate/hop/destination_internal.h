@@ -3,6 +3,7 @@
 #define HOP_DESTINATION_INTERNAL_H
 
 #include "migrate/control/control.h"
+#include "migrate/disk/disk_set.h"
 #include "migrate/hop/ctl.h"
 #include "migrate/hop/destination.h"
 #include "migrate/hop/env.h"
@@ -17,6 +18,8 @@ struct destination {
 	int vm_lock;
 	struct door *door; /* what faces the network; channels "control", "d0", ..., "memory" */
 	struct control *control; /* NULL: lost */
+	json_t *answer;		 /* to the request that is being served: what it adds is told */
+	struct disk_set carried; /* disks that a driver of ours receives */
 	bool moving;		 /* disks' and memory's channels may be there, and matter */
 	bool journalled, prepared, accepted, refused;
 	bool resumed;	      /* the VM runs here */
@@ -25,12 +28,23 @@ struct destination {
 	struct vnic_switch *vnic;
 };
 
-/* One request of the source. *answer gets what is to be added to {"done": NAME}. */
+/* One request of the source. */
 typedef int destination_request(struct destination *d, const json_t *request, struct error **err);
 
 destination_request destination_tunnel, destination_incoming, destination_disk, destination_memory,
 	destination_prepare, destination_file, destination_move_tunnel, destination_release,
 	destination_undo_request, destination_close;
+
+/* The source's channel of that name, joined to a stream socket, which is taken over. */
+int destination_relay(struct destination *d, const char *channel, int fd, struct error **err);
+
+/* destination_disks.c: the VM's folder and disks, as the source's "incoming" says. */
+int destination_make_disks(struct destination *d, const json_t *request, struct error **err);
+int destination_export_disks(struct destination *d, struct error **err);
+
+/* All that was received is on the media, and nothing more is. */
+int destination_settle_disks(struct destination *d, struct error **err);
+void destination_close_disks(struct destination *d);
 
 /* Accepts: journal, ownership, the VM runs. For RELEASED, and for a decision asked by SSH. */
 int destination_accept(struct destination *d, struct error **err);

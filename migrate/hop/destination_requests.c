@@ -13,7 +13,6 @@
 #include "migrate/hop/held.h"
 #include "migrate/hop/journal.h"
 #include "migrate/transport/local.h"
-#include "migrate/vm/vm_store.h"
 #include "netswitch/garp.h"
 #include "netswitch/tap.h"
 
@@ -24,7 +23,6 @@
 #define CHANNEL_NS (20 * NS_PER_SEC)
 #define LOAD_NS	   (3600 * NS_PER_SEC) /* a channel's silence ends it sooner */
 #define SILENCE_MS 20000
-#define NBD_SOCKET "nbd.sock"
 
 int destination_tunnel(struct destination *d, const json_t *request, struct error **err)
 {
@@ -32,27 +30,6 @@ int destination_tunnel(struct destination *d, const json_t *request, struct erro
 	if (hop_has_tunnel(d->env.facts) && tunnel_open(&d->env.tunnel, err) < 0)
 		return -1;
 	return fault_point("tunnel", err);
-}
-
-static int read_sizes(const json_t *request, const struct vm_def *vm, uint64_t *sizes,
-		      struct error **err)
-{
-	const json_t *list = json_object_get(request, "disks");
-
-	if (json_array_size(list) != vm->disk_count)
-		return error_set(err, EPROTO, "found %zu disk sizes, expected %zu",
-				 json_array_size(list), vm->disk_count);
-	for (size_t i = 0; i < vm->disk_count; i++) {
-		json_int_t size = json_integer_value(json_array_get(list, i));
-
-		if (size < 512 || size % 512 || size > (json_int_t)1 << 50)
-			return error_set(err, EPROTO,
-					 "disk %s: found %" JSON_INTEGER_FORMAT
-					 " bytes, expected a multiple of 512 up to 1 PiB",
-					 vm->disks[i].name, size);
-		sizes[i] = (uint64_t)size;
-	}
-	return 0;
 }
 
 /*
@@ -80,56 +57,30 @@ static int place_taps(struct destination *d, struct error **err)
 
 int destination_incoming(struct destination *d, const json_t *request, struct error **err)
 {
-	const struct hop_facts *facts = d->env.facts;
-	struct owner source = hop_owner_source(facts);
-	uint64_t sizes[VM_DISKS_MOST];
-	char path[PATH_MAX];
-
-	if (read_sizes(request, facts->vm, sizes, err) < 0 ||
-	    vm_store_make_incoming(facts->vm, &source, sizes, err) < 0)
-		return -1;
-	if (hv_start_incoming(d->env.vm, err) < 0 ||
-	    (!hv_nics_arrive_with_memory(d->env.vm) && place_taps(d, err) < 0))
-		return -1;
-	if (hv_copies_disks(d->env.vm) && (hop_env_path(&d->env, path, NBD_SOCKET, err) < 0 ||
-					   hv_export_start(d->env.vm, path, err) < 0))
+	if (destination_make_disks(d, request, err) < 0 || hv_start_incoming(d->env.vm, err) < 0 ||
+	    (!hv_nics_arrive_with_memory(d->env.vm) && place_taps(d, err) < 0) ||
+	    destination_export_disks(d, err) < 0)
 		return -1;
 	return fault_point("incoming", err);
 }
 
-/* The source's channel of that name, joined to a Unix socket of the hypervisor. */
-static int relay_to(struct destination *d, const char *name, const char *path, struct error **err)
+int destination_relay(struct destination *d, const char *channel, int fd, struct error **err)
 {
-	int fd = local_connect(path, err);
-
-	if (fd < 0)
-		return -1;
 	d->moving = true;
-	return door_attach(d->door, name, fd, SILENCE_MS, clock_ns() + CHANNEL_NS, err);
-}
-
-int destination_disk(struct destination *d, const json_t *request, struct error **err)
-{
-	char name[16], path[PATH_MAX];
-	int64_t disk;
-
-	if (json_get_int(request, "disk", 0, (int64_t)d->env.facts->vm->disk_count - 1, &disk,
-			 err) < 0 ||
-	    hop_env_path(&d->env, path, NBD_SOCKET, err) < 0)
-		return -1;
-	snprintf(name, sizeof(name), "d%d", (int)disk);
-	if (relay_to(d, name, path, err) < 0)
-		return -1;
-	return fault_point("disk-copy", err);
+	return door_attach(d->door, channel, fd, SILENCE_MS, clock_ns() + CHANNEL_NS, err);
 }
 
 int destination_memory(struct destination *d, const json_t *request, struct error **err)
 {
 	char path[PATH_MAX];
+	int fd;
 
 	(void)request;
 	if (hop_env_path(&d->env, path, "memory.sock", err) < 0 ||
-	    hv_memory_listen(d->env.vm, path, err) < 0 || relay_to(d, "memory", path, err) < 0)
+	    hv_memory_listen(d->env.vm, path, err) < 0)
+		return -1;
+	fd = local_connect(path, err);
+	if (fd < 0 || destination_relay(d, "memory", fd, err) < 0)
 		return -1;
 	return fault_point("memory-copy", err);
 }
@@ -161,8 +112,7 @@ int destination_prepare(struct destination *d, const json_t *request, struct err
 	if ((tunnel_has_to_move(d, request) && destination_move_tunnel(d, request, err) < 0) ||
 	    hv_memory_wait_loaded(d->env.vm, clock_ns() + LOAD_NS, err) < 0 ||
 	    (hv_nics_arrive_with_memory(d->env.vm) && place_taps(d, err) < 0) ||
-	    (hv_copies_disks(d->env.vm) && hv_export_stop(d->env.vm, err) < 0) ||
-	    fault_point("loaded", err) < 0 || vm_store_sync_disks(d->env.facts->vm, err) < 0 ||
+	    fault_point("loaded", err) < 0 || destination_settle_disks(d, err) < 0 ||
 	    journal_advance(d->env.facts->hop, HOP_PREPARED, err) < 0)
 		return -1;
 	d->prepared = true;
@@ -211,7 +161,8 @@ int destination_accept(struct destination *d, struct error **err)
 	d->accepted = true;
 	ctl_decided(d->ctl, hop_state_name(HOP_ACCEPTED));
 	if (fault_point("decided", err) < 0 ||
-	    owner_write(d->env.facts->vm->name, &owner, err) < 0 || hv_resume(d->env.vm, err) < 0)
+	    owner_write(d->env.facts->vm->name, &owner, err) < 0 ||
+	    disk_set_take(&d->carried, disk_own, err) < 0 || hv_resume(d->env.vm, err) < 0)
 		return -1;
 	d->resumed = true;
 	if (held_supersede(&d->env, err) < 0)

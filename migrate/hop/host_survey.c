@@ -15,6 +15,7 @@
 #include "common/jsonl.h"
 #include "common/places.h"
 #include "common/pressure.h"
+#include "migrate/disk/disk_set.h"
 #include "migrate/hop/journal.h"
 #include "migrate/hop/open.h"
 #include "migrate/hypervisor/hypervisor.h"
@@ -120,8 +121,16 @@ static void look_for_bridges(struct host_survey *survey, const struct fleet_host
 		}
 }
 
+static void look_at_drbd(struct host_survey *survey)
+{
+	auto_error why = NULL;
+
+	if (disk_driver_check("drbd", &why) < 0)
+		snprintf(survey->no_drbd, sizeof(survey->no_drbd), "%s", error_text(why));
+}
+
 static struct host_survey *make(const struct fleet *fleet, const char *vm, const char *hypervisor,
-				enum vm_accel accel, struct error **err)
+				enum vm_accel accel, bool drbd, struct error **err)
 {
 	const struct fleet_host *self = fleet_self(fleet, err);
 	struct host_survey *survey = self ? calloc(1, sizeof(*survey)) : NULL;
@@ -140,6 +149,8 @@ static struct host_survey *make(const struct fleet *fleet, const char *vm, const
 	look_for_bridges(survey, self);
 	look_for_vm(survey, vm);
 	look_at_hypervisor(survey, hypervisor, accel);
+	if (drbd)
+		look_at_drbd(survey);
 	survey->cpu_waited_us = pressure_cpu_us();
 	return survey;
 }
@@ -147,7 +158,7 @@ static struct host_survey *make(const struct fleet *fleet, const char *vm, const
 struct host_survey *host_survey_here(const struct fleet *fleet, const struct vm_def *def,
 				     struct error **err)
 {
-	return make(fleet, def->name, def->hypervisor, def->accel, err);
+	return make(fleet, def->name, def->hypervisor, def->accel, disks_carried(def), err);
 }
 
 static void free_names(char **list)
@@ -182,7 +193,7 @@ int host_survey_serve(const struct fleet *fleet, const json_t *request, json_t *
 	endpoints_purge(journal_knows_open, NULL, NULL);
 	survey = make(fleet, name, driver,
 		      json_is_true(json_object_get(request, "kvm")) ? VM_ACCEL_KVM : VM_ACCEL_TCG,
-		      err);
+		      json_is_true(json_object_get(request, "drbd")), err);
 	if (!survey)
 		return -1;
 	*answer = host_survey_to_json(survey);
@@ -193,8 +204,9 @@ struct host_survey *host_survey_there(struct remote *remote, const struct vm_def
 				      struct error **err)
 {
 	auto_json request =
-		json_pack("{s:s, s:s, s:s, s:b}", "do", "survey", "vm", def->name, "hypervisor",
-			  def->hypervisor, "kvm", def->accel == VM_ACCEL_KVM);
+		json_pack("{s:s, s:s, s:s, s:b, s:b}", "do", "survey", "vm", def->name,
+			  "hypervisor", def->hypervisor, "kvm", def->accel == VM_ACCEL_KVM, "drbd",
+			  disks_carried(def));
 	auto_json answer = remote_call(remote, request, clock_ns() + CALL_NS, err);
 
 	return answer ? host_survey_from_json(answer, err) : NULL;
@@ -213,7 +225,7 @@ json_t *host_survey_to_json(const struct host_survey *s)
 {
 	return json_pack(
 		"{s:s, s:s, s:I, s:b, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:b, s:I, s:s, s:s, "
-		"s:s, s:o, s:o, s:I}",
+		"s:s, s:o, s:o, s:I, s:s}",
 		"host", s->host, "version", s->version, "wire", (json_int_t)s->wire, "mptcp",
 		s->mptcp, "why_not", s->why_not_mptcp, "memory_available",
 		(json_int_t)s->memory_available, "disk_available", (json_int_t)s->disk_available,
@@ -221,7 +233,7 @@ json_t *host_survey_to_json(const struct host_survey *s)
 		s->vm_busy, "vm_owned", s->vm_owned, "vm_epoch", (json_int_t)s->vm_epoch, "vm_uuid",
 		s->vm_uuid, "hypervisor", s->hypervisor, "no_hypervisor", s->no_hypervisor,
 		"machines", names_to_json(s->machines), "cpus", names_to_json(s->cpus),
-		"cpu_waited_us", (json_int_t)s->cpu_waited_us);
+		"cpu_waited_us", (json_int_t)s->cpu_waited_us, "no_drbd", s->no_drbd);
 }
 
 /* The other host's word: bounded, and made fit for terminals. */
@@ -288,6 +300,8 @@ struct host_survey *host_survey_from_json(const json_t *json, struct error **err
 	    /* not told by an edgehop that is older */
 	    (json_object_get(json, "no_bridge") &&
 	     take_text(json, "no_bridge", s->no_bridge, sizeof(s->no_bridge), err) < 0) ||
+	    (json_object_get(json, "no_drbd") &&
+	     take_text(json, "no_drbd", s->no_drbd, sizeof(s->no_drbd), err) < 0) ||
 	    take_text(json, "no_hypervisor", s->no_hypervisor, sizeof(s->no_hypervisor), err) < 0 ||
 	    take_names(json, "machines", &s->machines, err) < 0 ||
 	    take_names(json, "cpus", &s->cpus, err) < 0) {

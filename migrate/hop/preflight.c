@@ -137,18 +137,31 @@ static void judge_memory(const struct preflight *p, struct findings *f)
 		     have >= need && have < comfortable ? " and its hypervisor some more" : "");
 }
 
-/* Disks that no hypervisor copies: the other host has them as this one does, or it can't be. */
-static void judge_shared_disks(const struct preflight *p, struct findings *f)
+static size_t count_on_drbd(const struct preflight *p)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < p->vm->disk_count; i++)
+		count += p->on_drbd[i];
+	return count;
+}
+
+/* Disks that the hypervisor does not copy: they are on DRBD, or the other host has them, too. */
+static void judge_uncopied_disks(const struct preflight *p, struct findings *f)
 {
 	for (size_t i = 0; i < p->vm->disk_count; i++)
-		if (!*p->vm->disks[i].device) {
+		if (!*p->vm->disks[i].device && !p->on_drbd[i]) {
 			findings_add(f, FINDING_REFUSE, "disk",
-				     "disk %s is the file %s of this host, expected a device that "
-				     "both hosts have, for %s copies no disks",
-				     p->vm->disks[i].name, p->vm->disks[i].file, p->vm->hypervisor);
+				     "disk %s is the file %s of this host, which %s does not copy: "
+				     "expected it on DRBD (`edgehop disk prepare %s`), or a device "
+				     "that both hosts have",
+				     p->vm->disks[i].name, p->vm->disks[i].file, p->vm->hypervisor,
+				     p->vm->name);
 			return;
 		}
-	findings_add(f, FINDING_OK, "disk", "the VM's disks are devices that both hosts have");
+	if (count_on_drbd(p) == 0)
+		findings_add(f, FINDING_OK, "disk",
+			     "the VM's disks are devices that both hosts have");
 }
 
 static void judge_disk(const struct preflight *p, struct findings *f)
@@ -156,10 +169,18 @@ static void judge_disk(const struct preflight *p, struct findings *f)
 	uint64_t have = p->there->disk_available;
 	char data[UNITS_TEXT], size[UNITS_TEXT], have_text[UNITS_TEXT];
 
-	if (vm_def_is_xen(p->vm)) {
-		judge_shared_disks(p, f);
+	if (vm_def_is_xen(p->vm))
+		judge_uncopied_disks(p, f);
+	else if (count_on_drbd(p))
+		findings_add(f, FINDING_REFUSE, "disk",
+			     "disks of the VM are on DRBD, which hops of %s don't carry: `edgehop "
+			     "disk release %s` while it is off",
+			     p->vm->hypervisor, p->vm->name);
+	if (*p->there->no_drbd)
+		findings_add(f, FINDING_REFUSE, "disk", "host %s can't have disks on DRBD: %s",
+			     p->there->host, p->there->no_drbd);
+	if (p->disk_size == 0)
 		return;
-	}
 	findings_add(f,
 		     have < p->disk_allocated ? FINDING_REFUSE
 		     : have < p->disk_size    ? FINDING_WARN

@@ -47,6 +47,7 @@ struct preflight {
 	uint64_t epoch;	 /* of the source's ownership */
 	bool comes_home; /* the held hop that works on the VM there ends with this one */
 	uint64_t disk_size, disk_allocated;	/* of all disks, bytes */
+	bool on_drbd[VM_DISKS_MOST];		/* each of them, at the source */
 	const struct host_survey *here, *there; /* here: may be NULL */
 };
 

@@ -10,6 +10,7 @@
 #include "common/fault.h"
 #include "common/jsonl.h"
 #include "common/log.h"
+#include "migrate/disk/disk_set.h"
 #include "migrate/control/remote.h"
 #include "migrate/hop/complete.h"
 #include "migrate/hop/held.h"
@@ -69,7 +70,8 @@ static int ask_decision(const struct hop_env *env, const char *rsh, struct error
 /* GONE: nothing of the VM is left here but its old address, which leads into the tunnel. */
 static int stand_aside(const struct hop_env *env, struct error **err)
 {
-	if (hv_kill(env->vm, err) < 0 || held_supersede(env, err) < 0)
+	if (hv_kill(env->vm, err) < 0 || disks_take(env->facts->vm, disk_leave, err) < 0 ||
+	    held_supersede(env, err) < 0)
 		return -1;
 	if (hop_has_tunnel(env->facts) && tunnel_open(&env->tunnel, err) < 0)
 		return -1;

@@ -89,6 +89,7 @@ static int settle(struct source *s, struct error **why, const char **result)
 
 	log_error("%s", error_text(*why));
 	source_close_transfers(s);
+	disk_set_close(&s->carried);
 	if (!s->journalled) {
 		*result = "undone";
 		error_wrap(why, "nothing was begun, the VM is as it was");
@@ -218,6 +219,7 @@ int source_work(void *arg)
 	control_destroy(s.control);
 	pacer_destroy(s.pacer);
 	ctl_stop(s.ctl);
+	disk_set_close(&s.carried);
 	hop_env_clear(&s.env);
 	report_destroy(s.report);
 	explicit_bzero(&s.key, sizeof(s.key));

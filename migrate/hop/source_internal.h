@@ -3,6 +3,7 @@
 #define HOP_SOURCE_INTERNAL_H
 
 #include "migrate/control/control.h"
+#include "migrate/disk/disk_set.h"
 #include "migrate/hop/ctl.h"
 #include "migrate/hop/env.h"
 #include "migrate/hop/report.h"
@@ -57,7 +58,9 @@ struct source {
 	struct control *control;
 
 	/* disk, memory */
-	struct transfer disks[VM_DISKS_MOST];
+	struct disk_set carried; /* disks that a driver of ours copies */
+	struct transfer disks[VM_DISKS_MOST * DISK_STREAMS_MOST];
+	bool writes_twice; /* carried disks' writes are done when they are at both sides */
 	struct transfer memory;
 	struct hv_guest_memory guest_memory;
 	bool told_stuck;		     /* that what is left will not fit */
@@ -90,6 +93,17 @@ int source_set_downtime(struct source *s, int64_t downtime_ns, struct error **er
 /* The VM may be paused for as long as it takes, from now on. */
 int source_force(struct source *s, struct error **err);
 
+/* source_disks.c: disks as the destination is told of them, and what is copied, by its answer. */
+int source_require_disks(struct source *s, struct error **err);
+int source_describe_disks(struct source *s, json_t *request, struct error **err);
+int source_plan_disks(struct source *s, const json_t *answer, struct error **err);
+
+/* Carried disks' writes go to both sides from now on. May be repeated. */
+int source_write_twice(struct source *s, struct error **err);
+
+/* The VM is paused: the disks are equal then, and carried ones are not written to here any more. */
+int source_finish_disks(struct source *s, struct error **err);
+
 /* Opens the memory's channel; path becomes the socket that the hypervisor is to send to. */
 int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err);
 
@@ -110,9 +124,17 @@ void source_end(struct source *s, int status, const char *result, const struct e
 #define SOURCE_ADDRESSES 16
 size_t source_peer_addresses(const struct source *s, struct ip_addr list[SOURCE_ADDRESSES]);
 
-/* Opens a channel and relays what connects to a Unix socket of that name into it. */
-int source_transfer_open(struct source *s, struct transfer *transfer, const char *channel,
-			 int listen_fd, const struct scheduler_options *pages, struct error **err);
+/*
+ * Opens a channel and relays what connects to a Unix socket of that name, path, into it. pages: the
+ * page scheduler stands between; NULL: nothing does.
+ */
+int source_transfer_listen(struct source *s, struct transfer *transfer, const char *channel,
+			   const struct scheduler_options *pages, char path[PATH_MAX],
+			   struct error **err);
+
+/* The same for a stream socket that is connected; it is taken over, also on failure. */
+int source_transfer_start(struct source *s, struct transfer *transfer, const char *channel,
+			  int local_fd, struct error **err);
 void source_transfer_close(struct source *s, struct transfer *transfer);
 
 /* All of them; the report has their figures then. */

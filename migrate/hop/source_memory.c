@@ -82,8 +82,8 @@ int source_force(struct source *s, struct error **err)
 		memory_stream_finish(s->memory.stream);
 	if (s->memory.relay)
 		return set_limits(s, err);
-	/* Its disks would never be equal while it writes faster than the paths carry. */
-	if (!s->disks[0].relay)
+	/* Its mirrors would never be equal while it writes faster than the paths carry. */
+	if (!s->disks[0].relay || !hv_copies_disks(s->env.vm))
 		return 0;
 	s->paused_ns = clock_ns();
 	return hv_pause(s->env.vm, err);
@@ -103,6 +103,8 @@ static int look_at_memory(struct source *s, struct error **err)
 	s->progress.total = memory.transferred + memory.remaining;
 	s->progress.round = memory.rounds;
 	s->progress.expected_downtime_ns = memory.downtime_ns;
+	if (memory.rounds > 1 && source_write_twice(s, err) < 0)
+		return -1;
 	if (memory.transferred > 1 << 20 && fault_point("memory-copy", err) < 0)
 		return -1;
 	return 0;

@@ -12,7 +12,6 @@
 #include "common/jsonl.h"
 #include "common/log.h"
 #include "migrate/control/remote.h"
-#include "migrate/disk/disk.h"
 #include "migrate/hop/boot_files.h"
 #include "migrate/hop/check.h"
 #include "migrate/hop/held.h"
@@ -20,7 +19,6 @@
 #include "migrate/hop/open.h"
 #include "migrate/probe/probe.h"
 #include "migrate/stream/stream_format.h"
-#include "migrate/transport/local.h"
 #include "migrate/vm/vm_store.h"
 #include "netswitch/endpoints.h"
 
@@ -152,30 +150,10 @@ static int lock_vm(const char *vm, struct error **err)
 	}
 }
 
-/* Until hops carry them: a mirror of theirs would be a copy that DRBD knows nothing of. */
-static int require_bare_disks(const struct vm_def *vm, struct error **err)
-{
-	for (size_t i = 0; i < vm->disk_count; i++) {
-		auto_disk disk = disk_open(vm, i, err);
-
-		if (!disk)
-			return -1;
-		if (!disk_is_bare(disk))
-			return error_set(
-				err, ENOTSUP,
-				"VM %s: disk %s is under %s, which hops of %s don't carry "
-				"yet (`edgehop disk release %s` while it is off); nothing was "
-				"changed",
-				vm->name, vm->disks[i].name, disk_driver(disk), vm->hypervisor,
-				vm->name);
-	}
-	return 0;
-}
-
 /* The VM is ours, runs, and nobody else does anything with it from now on. */
 static int take_vm(struct source *s, struct error **err)
 {
-	if (require_bare_disks(s->env.facts->vm, err) < 0 || held_take_over(s->env.facts, err) < 0)
+	if (source_require_disks(s, err) < 0 || held_take_over(s->env.facts, err) < 0)
 		return -1;
 	s->vm_lock = lock_vm(s->env.facts->vm->name, err);
 	return s->vm_lock < 0 ? -1 : require_running(s, err);
@@ -235,88 +213,17 @@ int source_tunnel(struct source *s, struct error **err)
 
 int source_incoming(struct source *s, struct error **err)
 {
-	const struct vm_def *vm = s->env.facts->vm;
-	json_t *sizes = json_array();
+	json_t *request = json_pack("{s:s}", "do", "incoming");
+	auto_json answer = NULL;
 
-	for (size_t i = 0; i < vm->disk_count; i++) {
-		uint64_t bytes;
-
-		if (vm_store_disk_size(vm, i, &bytes, err) < 0) {
-			json_decref(sizes);
-			return -1;
-		}
-		json_array_append_new(sizes, json_integer((json_int_t)bytes));
-	}
-	if (source_call(s, json_pack("{s:s, s:o}", "do", "incoming", "disks", sizes), INCOMING_NS,
-			NULL, err) < 0 ||
-	    source_boot_files(s, err) < 0)
-		return -1;
-	return fault_point("incoming", err);
-}
-
-/*
- * Listens for the hypervisor, opens the channel, and has the far side connect its end. pages: the
- * page scheduler stands between; NULL: nothing does.
- */
-static int open_transfer(struct source *s, struct transfer *transfer, const char *channel,
-			 const struct scheduler_options *pages, char path[PATH_MAX],
-			 json_t *request, struct error **err)
-{
-	char file[48];
-	int listen_fd;
-
-	snprintf(file, sizeof(file), "%s.sock", channel);
-	listen_fd = hop_env_path(&s->env, path, file, err) < 0 ? -1 : local_listen(path, err);
-	if (listen_fd < 0 ||
-	    source_transfer_open(s, transfer, channel, listen_fd, pages, err) < 0) {
+	if (source_describe_disks(s, request, err) < 0) {
 		json_decref(request);
 		return -1;
 	}
-	memcpy(transfer->path, path, strlen(path) + 1);
-	return source_call(s, request, CALL_NS, NULL, err);
-}
-
-static int start_mirror(struct source *s, size_t i, struct error **err)
-{
-	const struct vm_disk *disk = &s->env.facts->vm->disks[i];
-	char channel[NAME_SIZE + 8], path[PATH_MAX];
-
-	snprintf(channel, sizeof(channel), "d%zu", i);
-	if (open_transfer(s, &s->disks[i], channel, NULL, path,
-			  json_pack("{s:s, s:i}", "do", "disk", "disk", (int)i), err) < 0)
-		return error_wrap(err, "disk %s", disk->name);
-	return hv_mirror_start(s->env.vm, i, path, err);
-}
-
-int source_disk(struct source *s, struct error **err)
-{
-	size_t n = hv_copies_disks(s->env.vm) ? s->env.facts->vm->disk_count : 0;
-	size_t converged = 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (start_mirror(s, i, err) < 0)
-			return -1;
-	while (converged < n) {
-		s->progress.done = s->progress.total = 0;
-		converged = 0;
-		for (size_t i = 0; i < n; i++) {
-			struct hv_mirror mirror;
-
-			if (hv_mirror_progress(s->env.vm, i, &mirror, err) < 0)
-				return -1;
-			s->progress.done += mirror.done;
-			s->progress.total += mirror.total;
-			converged += mirror.converged;
-		}
-		if (source_tick(s, err) < 0)
-			return -1;
-		if (s->progress.done > 0 && fault_point("disk-copy", err) < 0)
-			return -1;
-		if (converged < n)
-			clock_sleep_ms(50);
-	}
-	report_set(s->report, "disk_bytes", json_integer((json_int_t)s->progress.done));
-	return 0;
+	if (source_call(s, request, INCOMING_NS, &answer, err) < 0 ||
+	    source_plan_disks(s, answer, err) < 0 || source_boot_files(s, err) < 0)
+		return -1;
+	return fault_point("incoming", err);
 }
 
 static bool peek_at_guest(void *arg, uint64_t page, size_t pages, uint8_t *content)
@@ -338,14 +245,26 @@ static void let_look(struct source *s, struct scheduler_options *pages)
 	pages->peek_bytes = s->guest_memory.bytes;
 }
 
+/*
+ * Xen's stream names page frames: those of the memory, and devices' up to 4 GiB; memory that has no
+ * room below goes on above.
+ */
+static void choose_format(const struct vm_def *vm, struct scheduler_options *pages)
+{
+	pages->format = vm_def_is_xen(vm) ? &stream_format_xen : &stream_format_qemu;
+	pages->pages = (vm->memory + (4ull << 30)) / STREAM_PAGE;
+}
+
 int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err)
 {
 	struct scheduler_options pages = s->job->pages;
 
-	pages.format = &stream_format_qemu;
+	choose_format(s->env.facts->vm, &pages);
 	pages.downtime_ns = s->downtime_ns;
 	if (s->job->hot_skip && pages.rule == HOT_EXPECTED)
 		let_look(s, &pages);
-	return open_transfer(s, &s->memory, "memory", s->job->hot_skip ? &pages : NULL, path,
-			     json_pack("{s:s}", "do", "memory"), err);
+	if (source_transfer_listen(s, &s->memory, "memory", s->job->hot_skip ? &pages : NULL, path,
+				   err) < 0)
+		return -1;
+	return source_call(s, json_pack("{s:s}", "do", "memory"), CALL_NS, NULL, err);
 }

@@ -62,16 +62,6 @@ int source_move_tunnel(struct source *s, struct error **err)
 	return tunnel_move(&s->env.tunnel, own, far, err);
 }
 
-static int finish_mirrors(struct source *s, struct error **err)
-{
-	size_t n = hv_copies_disks(s->env.vm) ? s->env.facts->vm->disk_count : 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (hv_mirror_finish(s->env.vm, i, clock_ns() + FINISH_NS, err) < 0)
-			return error_wrap(err, "disk %s", s->env.facts->vm->disks[i].name);
-	return fault_point("mirrored", err);
-}
-
 /* The VM is paused here and its disks are equal: sends the rest, until the far side has it all. */
 static int prepare(struct source *s, struct error **err)
 {
@@ -150,7 +140,7 @@ int source_switchover(struct source *s, struct error **err)
 	int result = -1;
 
 	choose_tunnel_path(s);
-	if (finish_mirrors(s, err) == 0 && prepare(s, err) == 0 &&
+	if (source_finish_disks(s, err) == 0 && prepare(s, err) == 0 &&
 	    fault_point("prepared-seen", err) == 0 && source_tick(s, err) == 0 &&
 	    give_away(s, err) == 0)
 		result = control_send(s->control, release, err);
@@ -165,7 +155,9 @@ int source_switchover(struct source *s, struct error **err)
 	if (journal_advance(s->env.facts->hop, HOP_GONE, err) < 0 ||
 	    fault_point("accepted-seen", err) < 0)
 		return -1;
-	return hv_kill(s->env.vm, err) < 0 ? -1 : held_supersede(&s->env, err);
+	if (hv_kill(s->env.vm, err) < 0 || disk_set_take(&s->carried, disk_leave, err) < 0)
+		return -1;
+	return held_supersede(&s->env, err);
 }
 
 int source_cleanup(struct source *s, struct error **err)

@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "migrate/transport/local.h"
 
 #define LOG_MODULE "source"
 
@@ -228,23 +229,54 @@ static int start_stream(struct source *s, struct transfer *transfer, struct chan
 	return transfer->stream ? 0 : -1;
 }
 
-int source_transfer_open(struct source *s, struct transfer *transfer, const char *channel,
-			 int listen_fd, const struct scheduler_options *pages, struct error **err)
+static struct channel *connect_channel(struct source *s, const char *name, struct error **err)
 {
 	struct ip_addr addresses[SOURCE_ADDRESSES];
 	size_t n = source_peer_addresses(s, addresses);
-	struct channel *c;
 
-	c = channel_connect(addresses, n, s->port, &s->key, channel, s->buffer, s->job->plain,
-			    clock_ns() + CONNECT_NS, err);
+	return channel_connect(addresses, n, s->port, &s->key, name, s->buffer, s->job->plain,
+			       clock_ns() + CONNECT_NS, err);
+}
+
+int source_transfer_listen(struct source *s, struct transfer *transfer, const char *channel,
+			   const struct scheduler_options *pages, char path[PATH_MAX],
+			   struct error **err)
+{
+	char file[48];
+	struct channel *c;
+	int listen_fd;
+
+	snprintf(file, sizeof(file), "%s.sock", channel);
+	listen_fd = hop_env_path(&s->env, path, file, err) < 0 ? -1 : local_listen(path, err);
+	if (listen_fd < 0)
+		return -1;
+	c = connect_channel(s, channel, err);
 	if (!c) {
 		close(listen_fd);
 		return -1;
 	}
 	snprintf(transfer->channel, sizeof(transfer->channel), "%s", channel);
+	memcpy(transfer->path, path, strlen(path) + 1);
 	if (pages)
 		return start_stream(s, transfer, c, listen_fd, pages, err);
 	transfer->relay = relay_start_on_accept(c, listen_fd, SILENCE_MS, err);
+	if (!transfer->relay)
+		return -1;
+	relay_set_pacer(transfer->relay, s->pacer);
+	return 0;
+}
+
+int source_transfer_start(struct source *s, struct transfer *transfer, const char *channel,
+			  int local_fd, struct error **err)
+{
+	struct channel *c = connect_channel(s, channel, err);
+
+	if (!c) {
+		close(local_fd);
+		return -1;
+	}
+	snprintf(transfer->channel, sizeof(transfer->channel), "%s", channel);
+	transfer->relay = relay_start(c, local_fd, SILENCE_MS, err);
 	if (!transfer->relay)
 		return -1;
 	relay_set_pacer(transfer->relay, s->pacer);

@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "migrate/disk/disk_set.h"
 #include "migrate/hop/journal.h"
 #include "migrate/vm/vm_store.h"
 #include "netswitch/endpoints.h"
@@ -50,8 +51,11 @@ static int redirect(const struct hop_env *env, struct error **err)
 	return hop_env_redirect_undo(env, err);
 }
 
+/* Its disks are written to here again, alone, before it runs. */
 static int revive(const struct hop_env *env, struct error **err)
 {
+	if (disks_take(env->facts->vm, disk_undo, err) < 0)
+		return error_wrap(err, "the VM stays paused");
 	if (!hv_alive(env->vm)) {
 		log_warn("VM %s is not running: this host owns it, `edgehop start %s` starts it",
 			 env->facts->vm->name, env->facts->vm->name);
@@ -103,14 +107,28 @@ static int kill_left_behind(const struct hop_env *env, struct error **err)
 	return source_has_vm_again(env) ? 0 : hv_kill(env->vm, err);
 }
 
+/* What is left of them here is the base of a later return. */
+static int leave_disks(const struct hop_env *env, struct error **err)
+{
+	return source_has_vm_again(env) ? 0 : disks_take(env->facts->vm, disk_leave, err);
+}
+
 static int kill_incoming(const struct hop_env *env, struct error **err)
 {
 	return hv_kill(env->vm, err);
 }
 
-/* Only what a hop put here: a folder that this host owns is refused by the store. */
+/*
+ * Only what a hop put here: a folder that this host owns is refused by the store. What a driver has
+ * received so far is the base of another try.
+ */
 static int remove_folder(const struct hop_env *env, struct error **err)
 {
+	const struct vm_def *vm = env->facts->vm;
+	struct owner owner;
+
+	if (owner_require_self(vm->name, &owner, NULL) < 0 && disks_carried(vm))
+		return disks_take(vm, disk_abandon, err);
 	return vm_store_remove(env->facts->vm->name, err);
 }
 
@@ -126,6 +144,7 @@ static const struct step undo_at_destination[] = {
 
 static const struct step finish_at_source[] = {
 	{"VM left behind", kill_left_behind},
+	{"disks", leave_disks},
 	{"old address", redirect},
 	{"tunnel", tunnel},
 	{"endpoints", endpoints},

@@ -286,7 +286,7 @@ static int fill_incoming(const struct vm_def *def, const struct owner *owner,
 	if (owner_write_in(folder, owner, err) < 0)
 		return -1;
 	for (size_t i = 0; i < def->disk_count; i++)
-		if (make_disk(def, i, disk_sizes[i], err) < 0)
+		if (disk_sizes[i] && make_disk(def, i, disk_sizes[i], err) < 0)
 			return -1;
 	return write_definition(folder, def, err) < 0 ? -1 : sync_parent(folder, err);
 }
@@ -304,6 +304,21 @@ int vm_store_make_incoming(const struct vm_def *def, const struct owner *owner,
 		return -1;
 	}
 	return 0;
+}
+
+int vm_store_keep_incoming(const struct vm_def *def, const struct owner *owner,
+			   const uint64_t *disk_sizes, struct error **err)
+{
+	char folder[PATH_MAX];
+
+	if (check_replaceable(def, owner, err) < 0 ||
+	    vm_store_path(folder, def->name, NULL, err) < 0)
+		return -1;
+	if (access(folder, F_OK) == 0 && require_foreign(def->name, err) < 0)
+		return -1;
+	if (make_dirs(folder, err) < 0)
+		return -1;
+	return fill_incoming(def, owner, disk_sizes, folder, err);
 }
 
 int vm_store_write_boot_file(const struct vm_def *def, size_t file, uint64_t offset,

@@ -66,6 +66,13 @@ int vm_store_make_incoming(const struct vm_def *def, const struct owner *owner,
 			   const uint64_t *disk_sizes, struct error **err);
 
 /*
+ * The same where drivers of ours receive disks: what an earlier stay left stays, as what they begin
+ * with. disk_sizes: 0 for the disks that they make.
+ */
+int vm_store_keep_incoming(const struct vm_def *def, const struct owner *owner,
+			   const uint64_t *disk_sizes, struct error **err);
+
+/*
  * Kernel and initrd of a VM that is about to arrive, piece by piece; offset 0 begins the file anew.
  * It is durable after vm_store_sync_disks.
  */

@@ -25,7 +25,7 @@
 #include <sys/sysmacros.h>
 
 #include "common/cleanup.h"
-#include "migrate/vm/vm_store.h"
+#include "migrate/disk/disk.h"
 #include "migrate/xen/domain_internal.h"
 
 #define LOOP_TRIES 16
@@ -60,10 +60,11 @@ static int open_loop(int file, char path[PATH_MAX], struct error **err)
 
 int domain_open_disk(struct domain *domain, size_t disk, char path[PATH_MAX], struct error **err)
 {
+	auto_disk source = disk_open(domain->def, disk, err);
 	auto_close fd = -1;
 	struct stat st;
 
-	if (vm_store_disk_path(path, domain->def, disk, err) < 0)
+	if (!source || disk_guest_path(source, path, err) < 0)
 		return -1;
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
