@@ -46,6 +46,10 @@ static struct hv_memory_limits memory_limits(const struct source *s)
 	struct hv_memory_limits limits = {.downtime_ns = s->downtime_ns,
 					  .may_throttle = s->job->on_stuck == HOP_THROTTLE};
 
+	if (s->job->on_stuck == HOP_PAUSE)
+		limits.unmet = HV_UNMET_PAUSE;
+	if (s->job->on_stuck == HOP_GIVE_UP)
+		limits.unmet = HV_UNMET_ABORT;
 	if (s->throttled)
 		limits.throttle = throttle_steps[s->throttled - 1];
 	if (s->forced || s->switch_ordered)
@@ -213,11 +217,25 @@ static int explain(struct source *s, struct error *why, struct error **err)
 	return -1;
 }
 
+/* Said once, before it is too late to choose another way. */
+static void tell_who_decides(struct source *s)
+{
+	if (hv_schedules_pages(s->env.vm))
+		report_set(s->report, "hot_skip_in_save_path", json_true());
+	if (hv_heeds_downtime(s->env.vm))
+		return;
+	snprintf(s->progress.message, sizeof(s->progress.message),
+		 "%s decides by itself when to pause the guest: --max-downtime is not heeded",
+		 s->env.facts->vm->hypervisor);
+	log_warn("%s (see edgehop-xen-save-helper)", s->progress.message);
+}
+
 int source_memory(struct source *s, struct error **err)
 {
 	struct hv_memory_limits limits;
 	char path[PATH_MAX];
 
+	tell_who_decides(s);
 	if (source_open_memory(s, path, err) < 0)
 		return -1;
 	limits = memory_limits(s);

@@ -258,13 +258,13 @@ static void choose_format(const struct vm_def *vm, struct scheduler_options *pag
 int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err)
 {
 	struct scheduler_options pages = s->job->pages;
+	bool schedule = s->job->hot_skip && !hv_schedules_pages(s->env.vm);
 
 	choose_format(s->env.facts->vm, &pages);
 	pages.downtime_ns = s->downtime_ns;
-	if (s->job->hot_skip && pages.rule == HOT_EXPECTED)
+	if (schedule && pages.rule == HOT_EXPECTED)
 		let_look(s, &pages);
-	if (source_transfer_listen(s, &s->memory, "memory", s->job->hot_skip ? &pages : NULL, path,
-				   err) < 0)
+	if (source_transfer_listen(s, &s->memory, "memory", schedule ? &pages : NULL, path, err) < 0)
 		return -1;
 	return source_call(s, json_pack("{s:s}", "do", "memory"), CALL_NS, NULL, err);
 }

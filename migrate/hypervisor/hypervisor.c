@@ -89,6 +89,16 @@ bool hv_copies_disks(const struct hv_vm *vm)
 	return vm->ops->mirror_start != NULL;
 }
 
+bool hv_schedules_pages(const struct hv_vm *vm)
+{
+	return vm->ops->schedules_pages && vm->ops->schedules_pages();
+}
+
+bool hv_heeds_downtime(const struct hv_vm *vm)
+{
+	return !vm->ops->blind_to_downtime || hv_schedules_pages(vm);
+}
+
 bool hv_alive(struct hv_vm *vm)
 {
 	return vm->ops->alive(vm);

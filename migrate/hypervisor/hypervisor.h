@@ -65,6 +65,15 @@ bool hv_nics_arrive_with_memory(const struct hv_vm *vm);
  */
 bool hv_copies_disks(const struct hv_vm *vm);
 
+/*
+ * Whether the driver decides by itself, inside the hypervisor's save path, which pages are sent
+ * when: then nothing needs to stand in the stream for that.
+ */
+bool hv_schedules_pages(const struct hv_vm *vm);
+
+/* Whether the pause's limit is heeded at all. */
+bool hv_heeds_downtime(const struct hv_vm *vm);
+
 /* Asks the guest to power off, and waits for the end. ETIMEDOUT: it still runs. */
 int hv_shut_down(struct hv_vm *vm, int64_t deadline_ns, struct error **err);
 
@@ -193,12 +202,20 @@ int hv_memory_listen(struct hv_vm *vm, const char *socket_path, struct error **e
 /* Waits until all of it is loaded: then HV_PAUSED. Its disks are taken over at hv_resume. */
 int hv_memory_wait_loaded(struct hv_vm *vm, int64_t deadline_ns, struct error **err);
 
+/* What follows when no pause within the limit can be had: for a hypervisor that finds so itself. */
+enum hv_unmet {
+	HV_UNMET_GO_ON,
+	HV_UNMET_PAUSE, /* the guest, however long it takes */
+	HV_UNMET_ABORT	/* the sending fails */
+};
+
 struct hv_memory_limits {
 	uint64_t bandwidth;  /* bytes/s; 0: none */
 	int64_t downtime_ns; /* the pause may take that long by the hypervisor's reckoning */
 	bool may_throttle;   /* heeded at the start only: throttle can be set later */
 	unsigned throttle; /* percent of its CPU time that is taken from the guest, 0 to 95: it gets
 			      there in steps, while it writes faster than is sent */
+	enum hv_unmet unmet;
 };
 
 enum hv_memory_phase {

@@ -81,9 +81,10 @@ static int connect_to(struct xen *xen, struct error **err)
 	return -1;
 }
 
-static int ask(struct xen *xen, struct xen_request *request, struct xen_status *status,
-	       struct error **err)
+int xen_ask(struct hv_vm *vm, struct xen_request *request, struct xen_status *status,
+	    struct error **err)
 {
+	struct xen *xen = (struct xen *)vm;
 	int64_t deadline = clock_ns() + ORDER_LIMIT_NS;
 	auto_json question = NULL;
 	auto_json answer = NULL;
@@ -106,12 +107,9 @@ int xen_order(struct hv_vm *vm, enum xen_order order, const char *path, struct x
 	struct xen_request request = {.order = order};
 	struct xen_status unwanted;
 
-	if (path && strlen(path) > XEN_PATH_MOST)
-		return error_set(err, ENAMETOOLONG, "%s: expected at most %d characters", path,
-				 XEN_PATH_MOST);
-	if (path)
-		memcpy(request.path, path, strlen(path) + 1);
-	return ask((struct xen *)vm, &request, status ? status : &unwanted, err);
+	if (path && xen_request_path(&request, path, err) < 0)
+		return -1;
+	return xen_ask(vm, &request, status ? status : &unwanted, err);
 }
 
 int xen_wait(struct hv_vm *vm, uint64_t serial, int64_t ms, struct xen_status *status,
@@ -119,7 +117,7 @@ int xen_wait(struct hv_vm *vm, uint64_t serial, int64_t ms, struct xen_status *s
 {
 	struct xen_request request = {.order = XEN_WAIT, .serial = serial, .wait_ms = ms};
 
-	return ask((struct xen *)vm, &request, status, err);
+	return xen_ask(vm, &request, status, err);
 }
 
 int xen_await(struct hv_vm *vm, xen_condition *is_met, int64_t deadline_ns, const char *what,
@@ -213,6 +211,8 @@ static int xen_revive(struct hv_vm *vm, struct error **err)
 const struct hypervisor_ops xen_ops = {
 	.name = VM_XEN,
 	.nics_arrive_with_memory = true,
+	.schedules_pages = xen_schedules_pages,
+	.blind_to_downtime = true,
 	.open = xen_open,
 	.close = xen_close,
 	.start = xen_start,

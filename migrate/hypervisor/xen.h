@@ -18,8 +18,15 @@
 #define XEN_LOG_FILE "xen.log"
 #define XEN_DOMAIN   "domain" /* there may be a domain, whether a process carries it or not */
 
+/* What scripts/build-xen-helper installs: Xen's save helper with hot-skip inside. */
+#define XEN_SAVE_HELPER "/usr/lib/edgehop/edgehop-xen-save-helper"
+
+/* A request; its id is chosen here. For the rest see xen_order. */
+int xen_ask(struct hv_vm *vm, struct xen_request *request, struct xen_status *status,
+	    struct error **err);
+
 /*
- * One request; path: of XEN_LISTEN and XEN_SEND, else NULL. Connects when it has to. ESRCH: it does
+ * One request; path: of XEN_LISTEN, else NULL. Connects when it has to. ESRCH: it does
  * not run; EREMOTEIO and others: edgehop-xen refuses, in its words. The time limit is 60 s: libxl
  * builds a domain in one go.
  */
@@ -49,6 +56,7 @@ bool xen_alive(struct hv_vm *vm);
 const char *xen_program(void); /* where edgehop-xen is; borrowed */
 
 /* xen_memory.c */
+bool xen_schedules_pages(void);
 int xen_memory_listen(struct hv_vm *vm, const char *socket_path, struct error **err);
 int xen_memory_wait_loaded(struct hv_vm *vm, int64_t deadline_ns, struct error **err);
 int xen_memory_start(struct hv_vm *vm, const char *socket_path,

@@ -8,11 +8,13 @@
  * means that all was written into the socket. The engine waits for the other host's own word that
  * everything was loaded before it asks for that.
  *
- * Limits of rate and pause are the helper's: Debian's has none, so they are not heeded here.
+ * Limits of rate and pause are the save helper's: Xen's own has none. Ours has
+ * (docs/design/xen-helper.md).
  */
 #include "migrate/hypervisor/xen.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 
@@ -47,20 +49,35 @@ int xen_memory_wait_loaded(struct hv_vm *vm, int64_t deadline_ns, struct error *
 	return xen_await(vm, is_loaded, deadline_ns, "loading its state", err);
 }
 
+bool xen_schedules_pages(void)
+{
+	return access(XEN_SAVE_HELPER, X_OK) == 0;
+}
+
+static struct xen_bounds bounds_of(const struct hv_memory_limits *limits)
+{
+	return (struct xen_bounds){limits->downtime_ns > 0 ? limits->downtime_ns : 1,
+				   limits->bandwidth, limits->unmet};
+}
+
 int xen_memory_start(struct hv_vm *vm, const char *socket_path,
 		     const struct hv_memory_limits *limits, struct error **err)
 {
-	(void)limits;
-	return xen_order(vm, XEN_SEND, socket_path, NULL, err);
+	struct xen_request request = {.order = XEN_SEND, .bounds = bounds_of(limits)};
+	struct xen_status status;
+
+	return xen_request_path(&request, socket_path, err) < 0
+		       ? -1
+		       : xen_ask(vm, &request, &status, err);
 }
 
 int xen_memory_set_limits(struct hv_vm *vm, const struct hv_memory_limits *limits,
 			  struct error **err)
 {
-	(void)vm;
-	(void)limits;
-	(void)err;
-	return 0;
+	struct xen_request request = {.order = XEN_LIMIT, .bounds = bounds_of(limits)};
+	struct xen_status status;
+
+	return xen_ask(vm, &request, &status, err);
 }
 
 int xen_memory_progress(struct hv_vm *vm, struct hv_memory *memory, struct error **err)

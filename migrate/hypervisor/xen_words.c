@@ -13,7 +13,7 @@ static const char *const order_names[] = {
 	[XEN_STATUS] = "status",   [XEN_WAIT] = "wait",	    [XEN_PAUSE] = "pause",
 	[XEN_RESUME] = "resume",   [XEN_REVIVE] = "revive", [XEN_POWER_OFF] = "power-off",
 	[XEN_DESTROY] = "destroy", [XEN_LISTEN] = "listen", [XEN_SEND] = "send",
-	[XEN_CANCEL] = "cancel",
+	[XEN_LIMIT] = "limit",	   [XEN_CANCEL] = "cancel",
 };
 static_assert(ARRAY_SIZE(order_names) == XEN_ORDERS, "each order has a name");
 
@@ -53,6 +53,33 @@ static int take_path(const json_t *json, char path[XEN_PATH_MOST + 1], struct er
 	return 0;
 }
 
+int xen_request_path(struct xen_request *request, const char *path, struct error **err)
+{
+	if (strlen(path) > XEN_PATH_MOST)
+		return error_set(err, ENAMETOOLONG, "%s: expected at most %d characters", path,
+				 XEN_PATH_MOST);
+	memcpy(request->path, path, strlen(path) + 1);
+	return 0;
+}
+
+static bool has_bounds(enum xen_order order)
+{
+	return order == XEN_SEND || order == XEN_LIMIT;
+}
+
+static int take_bounds(const json_t *json, struct xen_bounds *bounds, struct error **err)
+{
+	int64_t rate, unmet;
+
+	if (json_get_int(json, "downtime_ns", 1, INT64_MAX, &bounds->downtime_ns, err) < 0 ||
+	    json_get_int(json, "rate", 0, INT64_MAX, &rate, err) < 0 ||
+	    json_get_int(json, "unmet", 0, HV_UNMET_ABORT, &unmet, err) < 0)
+		return -1;
+	bounds->rate = (uint64_t)rate;
+	bounds->unmet = (enum hv_unmet)unmet;
+	return 0;
+}
+
 int xen_request_parse(const json_t *json, struct xen_request *request, struct error **err)
 {
 	const char *name;
@@ -66,6 +93,8 @@ int xen_request_parse(const json_t *json, struct xen_request *request, struct er
 		return -1;
 	if ((request->order == XEN_LISTEN || request->order == XEN_SEND) &&
 	    take_path(json, request->path, err) < 0)
+		return -1;
+	if (has_bounds(request->order) && take_bounds(json, &request->bounds, err) < 0)
 		return -1;
 	if (request->order == XEN_WAIT &&
 	    (json_get_int(json, "serial", 0, INT64_MAX, &serial, err) < 0 ||
@@ -82,6 +111,11 @@ json_t *xen_request_make(const struct xen_request *r)
 
 	if (r->order == XEN_LISTEN || r->order == XEN_SEND)
 		json_object_set_new(json, "path", json_string(r->path));
+	if (has_bounds(r->order)) {
+		json_object_set_new(json, "downtime_ns", json_integer(r->bounds.downtime_ns));
+		json_object_set_new(json, "rate", json_integer((json_int_t)r->bounds.rate));
+		json_object_set_new(json, "unmet", json_integer(r->bounds.unmet));
+	}
 	if (r->order == XEN_WAIT) {
 		json_object_set_new(json, "serial", json_integer((json_int_t)r->serial));
 		json_object_set_new(json, "ms", json_integer((json_int_t)r->wait_ms));

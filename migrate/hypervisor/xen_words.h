@@ -34,11 +34,19 @@ enum xen_order {
 	XEN_POWER_OFF, /* ask the guest to */
 	XEN_DESTROY,   /* edgehop-xen ends when that is done */
 	XEN_LISTEN,    /* at `path`, for the VM's state */
-	XEN_SEND,      /* the VM's state into the socket at `path` */
+	XEN_SEND,      /* the VM's state into the socket at `path`, within `bounds` */
+	XEN_LIMIT,     /* other `bounds`, while it is sent */
 	XEN_CANCEL,    /* sending */
 	XEN_ORDERS
 };
 const char *xen_order_name(enum xen_order order);
+
+/* For a save helper that heeds them. */
+struct xen_bounds {
+	int64_t downtime_ns; /* above 0 */
+	uint64_t rate;	     /* bytes/s that the link carries; 0: to be measured */
+	enum hv_unmet unmet;
+};
 
 struct xen_request {
 	int64_t id; /* above 0 */
@@ -46,7 +54,11 @@ struct xen_request {
 	char path[XEN_PATH_MOST + 1]; /* absolute; of LISTEN and SEND only */
 	uint64_t serial;	      /* of WAIT only */
 	int64_t wait_ms;	      /* of WAIT only, 0 to XEN_WAIT_MOST */
+	struct xen_bounds bounds;     /* of SEND and LIMIT only */
 };
+
+/* ENAMETOOLONG: no socket can be there. */
+int xen_request_path(struct xen_request *request, const char *path, struct error **err);
 
 /* EPROTO: not a request; *request then has the id if that much was right, else 0. */
 int xen_request_parse(const json_t *json, struct xen_request *request, struct error **err);

@@ -160,6 +160,11 @@ struct domain *domain_open(const struct vm_def *def, struct error **err)
 	for (size_t i = 0; i < VM_DISKS_MOST; i++)
 		d->loops[i] = -1;
 	d->now.serial = 1;
+	d->helper = helper_open(def, err);
+	if (!d->helper) {
+		domain_close(d);
+		return NULL;
+	}
 	d->logger = logger_create(domain_note_progress, d);
 	if (!d->logger ||
 	    libxl_ctx_alloc(&d->libxl, LIBXL_VERSION, 0, logger_for_libxl(d->logger)) != 0)
@@ -194,6 +199,7 @@ void domain_close(struct domain *domain)
 	if (domain->libxl)
 		libxl_ctx_free(domain->libxl);
 	logger_destroy(domain->logger);
+	helper_close(domain->helper);
 	free(domain);
 }
 
@@ -445,6 +451,7 @@ static void step(struct domain *domain)
 
 	while (libxl_event_check(domain->libxl, &event, LIBXL_EVENTMASK_ALL, NULL, NULL) == 0)
 		libxl_event_free(domain->libxl, event);
+	domain_note_rounds(domain);
 	if (domain->ended)
 		go_on(domain);
 	there = domain_ask_xen(domain, &info);

@@ -7,6 +7,7 @@
 #include <xenctrl.h>
 
 #include "migrate/xen/domain.h"
+#include "migrate/xen/helper.h"
 #include "migrate/xen/logger.h"
 
 /*
@@ -30,6 +31,7 @@ enum doing {
 struct domain {
 	const struct vm_def *def;
 	struct logger *logger;
+	struct helper *helper;
 	libxl_ctx *libxl;
 	xc_interface *xc;
 	struct xs_handle *xs;
@@ -54,6 +56,7 @@ struct domain {
 	struct xen_status now;	  /* state and serial as of the last look */
 	int64_t round_ns;	  /* when the round began */
 	uint64_t round_pages, before; /* to be sent in it; transferred before it */
+	bool told;		      /* by our helper, which knows better than libxl's progress */
 };
 
 /* domain.c: the serial grows. */
@@ -99,7 +102,9 @@ int domain_connect_devices(struct domain *domain, struct error **err);
 /* stream.c */
 int domain_listen(struct domain *domain, const char *path, struct error **err);
 void domain_accept(struct domain *domain);
-int domain_send(struct domain *domain, const char *path, struct error **err);
+int domain_send(struct domain *domain, const char *path, const struct xen_bounds *bounds,
+		struct error **err);
+void domain_note_rounds(struct domain *domain);
 void domain_stop_stream(struct domain *domain); /* what is being sent or loaded fails soon */
 void domain_send_ended(struct domain *domain);
 void domain_restore_ended(struct domain *domain);

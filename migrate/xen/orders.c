@@ -165,7 +165,9 @@ int domain_order(struct domain *domain, const struct xen_request *request, struc
 	case XEN_LISTEN:
 		return domain_listen(domain, request->path, err);
 	case XEN_SEND:
-		return domain_send(domain, request->path, err);
+		return domain_send(domain, request->path, &request->bounds, err);
+	case XEN_LIMIT:
+		return helper_limit(domain->helper, &request->bounds, err);
 	case XEN_CANCEL:
 		return order_cancel(domain);
 	default:

@@ -23,10 +23,6 @@
 #define DOMAIN_FDS 32
 #define IDLE_MS	   1000
 
-/* A save helper of ours, where one is installed; the environment's goes before. */
-#define HELPER_VARIABLE "LIBXL_SAVE_HELPER"
-#define HELPER		"/usr/lib/edgehop/edgehop-xen-save-helper"
-
 struct vm {
 	struct domain *domain;
 	struct server *server;
@@ -142,8 +138,6 @@ int run_vm(const char *name, enum run_mode mode, struct error **err)
 	if (!vm_def_is_xen(def))
 		return error_set(err, EINVAL, "VM %s: hypervisor: found \"%s\", expected xen", name,
 				 def->hypervisor);
-	if (access(HELPER, X_OK) == 0)
-		setenv(HELPER_VARIABLE, HELPER, 0);
 	if (vm_store_make_run(name, err) < 0)
 		return -1;
 	lock = lock_pid_file(name, err);

@@ -54,7 +54,8 @@ static void set_phase(struct domain *domain, enum hv_memory_phase phase, const c
 
 /* ---- Out ---- */
 
-int domain_send(struct domain *domain, const char *path, struct error **err)
+int domain_send(struct domain *domain, const char *path, const struct xen_bounds *bounds,
+		struct error **err)
 {
 	libxl_asyncop_how how = domain_how(domain);
 	int rc;
@@ -64,8 +65,10 @@ int domain_send(struct domain *domain, const char *path, struct error **err)
 				 hv_state_name(domain->now.state));
 	close_stream(domain);
 	domain->stream = local_connect(path, err);
-	if (domain->stream < 0)
+	if (domain->stream < 0 || helper_limit(domain->helper, bounds, err) < 0)
 		return -1;
+	helper_begin(domain->helper);
+	domain->told = false;
 	memset(&domain->now.memory, 0, sizeof(domain->now.memory));
 	domain->now.memory.total = domain->def->memory;
 	domain->round_pages = domain->before = 0;
@@ -150,12 +153,23 @@ void domain_note_progress(void *arg, const char *what, unsigned long done, unsig
 		begin_round(domain, round, total);
 	if (total < done)
 		return;
+	if (domain->told)
+		return;
 	memory->remaining = (total - done) * XC_PAGE_SIZE;
 	memory->transferred = domain->before + done * XC_PAGE_SIZE;
 	memory->rate = per_second(done * XC_PAGE_SIZE * 8, clock_ns() - domain->round_ns);
 	memory->downtime_ns =
 		memory->rate ? (int64_t)((double)memory->remaining * 8e9 / (double)memory->rate)
 			     : 0;
+	domain_changed(domain);
+}
+
+/* At a round's end, what our helper says of it. */
+void domain_note_rounds(struct domain *domain)
+{
+	if (domain->doing != DOING_SEND || !helper_read(domain->helper, &domain->now.memory))
+		return;
+	domain->told = true;
 	domain_changed(domain);
 }
 

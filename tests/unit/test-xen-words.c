@@ -30,6 +30,8 @@ static void test_requests_read_back(void **unused)
 
 		if (order == XEN_SEND || order == XEN_LISTEN)
 			strcpy(request.path, "/run/edgehop/hops/x/memory.sock");
+		if (order == XEN_SEND || order == XEN_LIMIT)
+			request.bounds = (struct xen_bounds){300000000, 1 << 20, HV_UNMET_ABORT};
 		if (order == XEN_WAIT) {
 			request.serial = 12;
 			request.wait_ms = XEN_WAIT_MOST;
@@ -60,6 +62,11 @@ static void test_refused_requests(void **unused)
 		 "field path: found 11 characters, expected an absolute path", 3},
 		{"{\"id\":3,\"do\":\"listen\",\"path\":\"/a\\nb\"}",
 		 "field path: found a control character", 3},
+		{"{\"id\":3,\"do\":\"send\",\"path\":\"/a\"}", "field downtime_ns", 3},
+		{"{\"id\":3,\"do\":\"limit\",\"downtime_ns\":0}", "field downtime_ns", 3},
+		{"{\"id\":3,\"do\":\"limit\",\"downtime_ns\":1,\"rate\":-1}", "field rate", 3},
+		{"{\"id\":3,\"do\":\"limit\",\"downtime_ns\":1,\"rate\":0,\"unmet\":3}",
+		 "field unmet", 3},
 		{"{\"id\":3,\"do\":\"wait\"}", "field serial", 3},
 		{"{\"id\":3,\"do\":\"wait\",\"serial\":-1,\"ms\":1}", "field serial", 3},
 		{"{\"id\":3,\"do\":\"wait\",\"serial\":1,\"ms\":60001}", "field ms", 3},
