@@ -41,7 +41,7 @@ UNITS     := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.
 PROGRAMS  := $(B)/edgehop $(B)/edgehop-guest $(B)/edgehop-hotskip
 
 # Only edgehop-xen is linked with Xen's libraries, whose sonames change with each Xen; a machine without them builds the rest.
-XEN_PKGS  := xenlight xencontrol xenstore
+XEN_PKGS  := xenlight xencontrol xenforeignmemory xenstore
 ifeq ($(shell pkg-config --exists $(XEN_PKGS) && echo yes),yes)
 PROGRAMS  += $(B)/edgehop-xen
 XEN       := $(call objects,$(shell find migrate/xen -name '*.c' | sort))
@@ -213,6 +213,7 @@ INSTALLED = $(B)/edgehop:755:sbin/edgehop $(B)/edgehop-guest:755:sbin/edgehop-gu
 	$(B)/edgehop-hotskip:755:sbin/edgehop-hotskip \
 	$(if $(XEN),$(B)/edgehop-xen:755:sbin/edgehop-xen) \
 	$(foreach n,5 7 8,$(foreach m,$(wildcard docs/man/*.$(n)),$(m):644:share/man/man$(n)/$(notdir $(m)))) \
+	scripts/edgehop-xl-migrate:755:sbin/edgehop-xl-migrate \
 	scripts/completion/edgehop:644:share/bash-completion/completions/edgehop \
 	$(foreach f,$(wildcard docs/examples/*),$(f):644:share/doc/edgehop/examples/$(notdir $(f))) \
 	$(foreach f,$(wildcard docs/json/*),$(f):644:share/doc/edgehop/json/$(notdir $(f))) \

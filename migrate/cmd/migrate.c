@@ -30,7 +30,7 @@ struct options {
 	uint64_t rate_limit;
 	enum hop_on_timeout on_timeout;
 	struct memory_options memory;
-	bool json, detach, dry_run, plain;
+	bool json, detach, dry_run, plain, compare;
 };
 
 static const char help[] =
@@ -60,6 +60,8 @@ static const char help[] =
 	"  --no-encryption      disk and memory go unencrypted, for paths that are safe already; "
 	"who\n"
 	"                       may connect is checked all the same, and control stays encrypted\n"
+	"  --compare-memory     for tests: compare the guest's memory on both sides, page by page,\n"
+	"                       while it is paused, and undo the hop if a page differs\n"
 	"  -e, --rsh COMMAND    reach the other host by this command (\"ssh -p 2222\") instead of\n"
 	"                       the built-in SSH client\n"
 	"  -d, --detach         start the hop and return; see `edgehop status`\n"
@@ -148,6 +150,8 @@ static bool take(int option, const char *argument, struct options *options)
 		return options->json = true;
 	case 'p':
 		return options->plain = true;
+	case 'M':
+		return options->compare = true;
 	case 'h':
 		fputs(help, stdout);
 		exit(CMD_DONE);
@@ -167,6 +171,7 @@ static int parse(int argc, char **argv, struct options *options)
 		{"hold-memory", required_argument, NULL, 'm'},
 		{"on-no-converge", required_argument, NULL, 'c'},
 		{"no-encryption", no_argument, NULL, 'p'},
+		{"compare-memory", no_argument, NULL, 'M'},
 		{"rsh", required_argument, NULL, 'e'},
 		{"detach", no_argument, NULL, 'd'},
 		{"dry-run", no_argument, NULL, 'n'},
@@ -302,7 +307,8 @@ int cmd_migrate(int argc, char **argv)
 				 .hot_skip = options.memory.hot_skip,
 				 .pages = options.memory.pages,
 				 .on_stuck = options.memory.on_stuck,
-				 .plain = options.plain};
+				 .plain = options.plain,
+				 .compare_memory = options.compare};
 
 	const struct keeper_job keeper = {
 		.hop = facts->hop, .work = source_work, .recover = source_recover, .context = &job};

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -47,6 +47,7 @@ static const struct {
 	{"memory", destination_memory},	    {"prepare", destination_prepare},
 	{"release", destination_release},   {"move-tunnel", destination_move_tunnel},
 	{"undo", destination_undo_request}, {"close", destination_close},
+	{"compare", destination_compare},
 };
 
 #define RECOVER_NS (600 * NS_PER_SEC)
@@ -431,6 +432,7 @@ int destination_work(void *arg)
 	door_destroy(d.door);
 	ctl_stop(d.ctl);
 	json_decref(d.answer);
+	free(d.digests);
 	disk_set_close(&d.carried);
 	hop_env_clear(&d.env);
 	if (d.vm_lock >= 0)

@@ -9,6 +9,7 @@
 #include "common/fault.h"
 #include "common/jsonl.h"
 #include "common/log.h"
+#include "migrate/hop/compare.h"
 #include "migrate/hop/held.h"
 #include "migrate/hop/journal.h"
 #include "netswitch/tap.h"
@@ -141,6 +142,7 @@ int source_switchover(struct source *s, struct error **err)
 
 	choose_tunnel_path(s);
 	if (source_finish_disks(s, err) == 0 && prepare(s, err) == 0 &&
+	    (!s->job->compare_memory || source_compare_memory(s, err) == 0) &&
 	    fault_point("prepared-seen", err) == 0 && source_tick(s, err) == 0 &&
 	    give_away(s, err) == 0)
 		result = control_send(s->control, release, err);

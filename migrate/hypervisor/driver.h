@@ -46,6 +46,9 @@ struct hypervisor_ops {
 	int (*memory_wait_sent)(struct hv_vm *vm, int64_t deadline_ns, struct error **err);
 	int (*memory_cancel)(struct hv_vm *vm, struct error **err);
 	int (*guest_memory)(struct hv_vm *vm, struct hv_guest_memory *memory, struct error **err);
+	/* NULL: what guest_memory tells is digested */
+	int (*page_digests)(struct hv_vm *vm, uint64_t **digests, uint64_t *count,
+			    struct error **err);
 	int (*survey)(struct hv_vm *vm, int64_t time_ns, struct hv_survey *survey,
 		      struct error **err);
 };

@@ -4,10 +4,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "common/cleanup.h"
-#include <sys/uio.h>
 
 #include "migrate/hypervisor/driver.h"
 
@@ -149,6 +153,42 @@ DISPATCH1(memory_wait_sent, int64_t, deadline_ns)
 DISPATCH(memory_cancel)
 DISPATCH1(guest_memory, struct hv_guest_memory *, memory)
 DISPATCH2(survey, int64_t, time_ns, struct hv_survey *, survey)
+
+static int digest_guest_memory(struct hv_vm *vm, uint64_t **digests, uint64_t *count,
+			       struct error **err)
+{
+	static const size_t page = 4096;
+	struct hv_guest_memory memory;
+	uint8_t content[4096];
+
+	if (hv_guest_memory(vm, &memory, err) < 0)
+		return -1;
+	*count = memory.bytes / page;
+	*digests = calloc(*count, sizeof(**digests));
+	if (!*digests)
+		return error_set(err, ENOMEM, "out of memory");
+	for (uint64_t i = 0; i < *count; i++) {
+		if (hv_guest_memory_read(&memory, i * page, content, page) < 0)
+			return error_set(err, EIO, "page %llu can't be read",
+					 (unsigned long long)i);
+		(*digests)[i] = XXH3_64bits(content, page) | 1;
+	}
+	return 0;
+}
+
+int hv_page_digests(struct hv_vm *vm, uint64_t **digests, uint64_t *count, struct error **err)
+{
+	int result;
+
+	*digests = NULL;
+	result = vm->ops->page_digests ? vm->ops->page_digests(vm, digests, count, err)
+				       : digest_guest_memory(vm, digests, count, err);
+	if (result == 0)
+		return 0;
+	free(*digests);
+	*digests = NULL;
+	return error_wrap(err, "VM %s", vm->def->name);
+}
 
 int hv_guest_memory_read(const struct hv_guest_memory *memory, uint64_t offset, void *buffer,
 			 size_t n)

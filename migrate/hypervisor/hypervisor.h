@@ -114,6 +114,13 @@ int hv_guest_memory(struct hv_vm *vm, struct hv_guest_memory *memory, struct err
 int hv_guest_memory_read(const struct hv_guest_memory *memory, uint64_t offset, void *buffer,
 			 size_t n);
 
+/*
+ * While the VM stands still: a digest (XXH3, 64 bits) of each page of its memory, by page frame; 0:
+ * not to be compared (a hole, a device's page, one that a backend may write to all the same).
+ * *digests is the caller's to free. For tests and debugging.
+ */
+int hv_page_digests(struct hv_vm *vm, uint64_t **digests, uint64_t *count, struct error **err);
+
 /* ---- Before a hop ---- */
 
 /*

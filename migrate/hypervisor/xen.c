@@ -233,5 +233,6 @@ const struct hypervisor_ops xen_ops = {
 	.memory_continue = xen_memory_continue,
 	.memory_wait_sent = xen_memory_wait_sent,
 	.memory_cancel = xen_memory_cancel,
+	.page_digests = xen_page_digests,
 	.capabilities = xen_capabilities,
 };

@@ -68,6 +68,7 @@ int xen_memory_wait_paused(struct hv_vm *vm, int64_t deadline_ns, struct error *
 int xen_memory_continue(struct hv_vm *vm, struct error **err);
 int xen_memory_wait_sent(struct hv_vm *vm, int64_t deadline_ns, struct error **err);
 int xen_memory_cancel(struct hv_vm *vm, struct error **err);
+int xen_page_digests(struct hv_vm *vm, uint64_t **digests, uint64_t *count, struct error **err);
 
 /* xen_capabilities.c */
 struct hv_capabilities *xen_capabilities(enum vm_accel accel, struct error **err);

@@ -14,9 +14,14 @@
 #include "migrate/hypervisor/xen.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/bytes.h"
+#include "common/cleanup.h"
 #include "common/clock.h"
+#include "migrate/vm/vm_store.h"
 
 #define CANCEL_LIMIT_NS (120 * NS_PER_SEC)
 
@@ -143,4 +148,31 @@ int xen_memory_cancel(struct hv_vm *vm, struct error **err)
 	if (xen_order(vm, XEN_CANCEL, NULL, NULL, err) < 0)
 		return -1;
 	return xen_await(vm, is_over, clock_ns() + CANCEL_LIMIT_NS, "cancelling", err);
+}
+
+static int read_digests(const char *path, uint64_t **digests, uint64_t *count, struct error **err)
+{
+	auto_close fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_errno(err, "%s", path);
+	*count = (uint64_t)st.st_size / sizeof(**digests);
+	*digests = calloc(*count, sizeof(**digests));
+	if (!*digests)
+		return error_set(err, ENOMEM, "out of memory");
+	return read_all(fd, *digests, *count * sizeof(**digests), err);
+}
+
+int xen_page_digests(struct hv_vm *vm, uint64_t **digests, uint64_t *count, struct error **err)
+{
+	char path[PATH_MAX];
+	int result;
+
+	if (vm_store_run_path(path, vm->def->name, "digests", err) < 0 ||
+	    xen_order(vm, XEN_DIGEST, path, NULL, err) < 0)
+		return -1;
+	result = read_digests(path, digests, count, err);
+	unlink(path);
+	return result;
 }

@@ -13,7 +13,7 @@ static const char *const order_names[] = {
 	[XEN_STATUS] = "status",   [XEN_WAIT] = "wait",	    [XEN_PAUSE] = "pause",
 	[XEN_RESUME] = "resume",   [XEN_REVIVE] = "revive", [XEN_POWER_OFF] = "power-off",
 	[XEN_DESTROY] = "destroy", [XEN_LISTEN] = "listen", [XEN_SEND] = "send",
-	[XEN_LIMIT] = "limit",	   [XEN_CANCEL] = "cancel",
+	[XEN_LIMIT] = "limit",	   [XEN_CANCEL] = "cancel", [XEN_DIGEST] = "digest",
 };
 static_assert(ARRAY_SIZE(order_names) == XEN_ORDERS, "each order has a name");
 
@@ -62,6 +62,11 @@ int xen_request_path(struct xen_request *request, const char *path, struct error
 	return 0;
 }
 
+static bool has_path(enum xen_order order)
+{
+	return order == XEN_LISTEN || order == XEN_SEND || order == XEN_DIGEST;
+}
+
 static bool has_bounds(enum xen_order order)
 {
 	return order == XEN_SEND || order == XEN_LIMIT;
@@ -91,7 +96,7 @@ int xen_request_parse(const json_t *json, struct xen_request *request, struct er
 	name = json_get_string(json, "do", err);
 	if (!name || find_order(name, &request->order, err) < 0)
 		return -1;
-	if ((request->order == XEN_LISTEN || request->order == XEN_SEND) &&
+	if (has_path(request->order) &&
 	    take_path(json, request->path, err) < 0)
 		return -1;
 	if (has_bounds(request->order) && take_bounds(json, &request->bounds, err) < 0)
@@ -109,7 +114,7 @@ json_t *xen_request_make(const struct xen_request *r)
 	json_t *json =
 		json_pack("{s:I, s:s}", "id", (json_int_t)r->id, "do", order_names[r->order]);
 
-	if (r->order == XEN_LISTEN || r->order == XEN_SEND)
+	if (has_path(r->order))
 		json_object_set_new(json, "path", json_string(r->path));
 	if (has_bounds(r->order)) {
 		json_object_set_new(json, "downtime_ns", json_integer(r->bounds.downtime_ns));

@@ -37,6 +37,7 @@ enum xen_order {
 	XEN_SEND,      /* the VM's state into the socket at `path`, within `bounds` */
 	XEN_LIMIT,     /* other `bounds`, while it is sent */
 	XEN_CANCEL,    /* sending */
+	XEN_DIGEST,    /* of each page of a VM that stands still, into the file at `path` */
 	XEN_ORDERS
 };
 const char *xen_order_name(enum xen_order order);
@@ -51,7 +52,7 @@ struct xen_bounds {
 struct xen_request {
 	int64_t id; /* above 0 */
 	enum xen_order order;
-	char path[XEN_PATH_MOST + 1]; /* absolute; of LISTEN and SEND only */
+	char path[XEN_PATH_MOST + 1]; /* absolute; of LISTEN, SEND, DIGEST only */
 	uint64_t serial;	      /* of WAIT only */
 	int64_t wait_ms;	      /* of WAIT only, 0 to XEN_WAIT_MOST */
 	struct xen_bounds bounds;     /* of SEND and LIMIT only */

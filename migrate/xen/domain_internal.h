@@ -17,6 +17,7 @@
  *     build.c     from the definition to what libxl builds or restores
  *     devices.c   disks and vNICs: what hotplug scripts would do
  *     stream.c    the VM's state out and in
+ *     digest.c    what its pages hold, for comparisons
  */
 #define NO_DOMAIN ((uint32_t)INVALID_DOMID)
 
@@ -98,6 +99,9 @@ void domain_close_disks(struct domain *domain);
 
 /* devices.c: tells the backends that disks and vNICs are there; vNICs get their names. */
 int domain_connect_devices(struct domain *domain, struct error **err);
+
+/* digest.c */
+int domain_digest(struct domain *domain, const char *path, struct error **err);
 
 /* stream.c */
 int domain_listen(struct domain *domain, const char *path, struct error **err);

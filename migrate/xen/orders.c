@@ -168,6 +168,8 @@ int domain_order(struct domain *domain, const struct xen_request *request, struc
 		return domain_send(domain, request->path, &request->bounds, err);
 	case XEN_LIMIT:
 		return helper_limit(domain->helper, &request->bounds, err);
+	case XEN_DIGEST:
+		return domain_digest(domain, request->path, err);
 	case XEN_CANCEL:
 		return order_cancel(domain);
 	default:

@@ -28,7 +28,7 @@ static void test_requests_read_back(void **unused)
 		struct xen_request again;
 		auto_json json = NULL;
 
-		if (order == XEN_SEND || order == XEN_LISTEN)
+		if (order == XEN_SEND || order == XEN_LISTEN || order == XEN_DIGEST)
 			strcpy(request.path, "/run/edgehop/hops/x/memory.sock");
 		if (order == XEN_SEND || order == XEN_LIMIT)
 			request.bounds = (struct xen_bounds){300000000, 1 << 20, HV_UNMET_ABORT};
