@@ -150,6 +150,12 @@ static void introduce(const struct hop_leg *leg)
 	}
 }
 
+static void introduce_all(const struct destination *d)
+{
+	for (size_t i = 0; i < d->env.leg_count; i++)
+		introduce(&d->env.legs[i]);
+}
+
 int destination_accept(struct destination *d, struct error **err)
 {
 	struct owner owner = hop_owner_accepted(d->env.facts);
@@ -162,13 +168,16 @@ int destination_accept(struct destination *d, struct error **err)
 	ctl_decided(d->ctl, hop_state_name(HOP_ACCEPTED));
 	if (fault_point("decided", err) < 0 ||
 	    owner_write(d->env.facts->vm->name, &owner, err) < 0 ||
-	    disk_set_take(&d->carried, disk_own, err) < 0 || hv_resume(d->env.vm, err) < 0)
+	    disk_set_take(&d->carried, disk_own, err) < 0)
+		return -1;
+	/* while it is paused; and again where an earlier hop's tunnel was still in the way */
+	introduce_all(d);
+	if (hv_resume(d->env.vm, err) < 0)
 		return -1;
 	d->resumed = true;
 	if (held_supersede(&d->env, err) < 0)
 		return -1;
-	for (size_t i = 0; i < d->env.leg_count; i++)
-		introduce(&d->env.legs[i]);
+	introduce_all(d);
 	log_info("the VM runs here");
 	return fault_point("accepted", err);
 }
