@@ -117,8 +117,7 @@ static bool has_requests(dev_t device)
 	char path[64];
 	unsigned reads = 0, writes = 0;
 
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/inflight", major(device),
-		 minor(device));
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/inflight", major(device), minor(device));
 
 	auto_file file = fopen(path, "re");
 

@@ -55,8 +55,7 @@ static void take_answer(const json_t *answer, struct sums *sums)
 
 	sums->compared += (uint64_t)json_integer_value(json_object_get(answer, "compared"));
 	sums->differ += (uint64_t)json_integer_value(json_object_get(answer, "differing"));
-	json_array_foreach((json_t *)(uintptr_t)list, i, page)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)list, i, page) {
 		if (used + 24 > sizeof(sums->first))
 			return;
 		used += (size_t)snprintf(sums->first + used, sizeof(sums->first) - used,
@@ -118,10 +117,10 @@ static uint64_t *decode(const char *text, size_t *n, struct error **err)
 {
 	size_t length = strlen(text);
 	uint64_t *digests = malloc(length / 4 * 3 + 8);
-	int size = digests && length % 4 == 0 ? EVP_DecodeBlock((unsigned char *)digests,
-								(const unsigned char *)text,
-								(int)length)
-					      : -1;
+	int size = digests && length % 4 == 0
+			   ? EVP_DecodeBlock((unsigned char *)digests, (const unsigned char *)text,
+					     (int)length)
+			   : -1;
 
 	*n = size > 0 ? (size_t)size / sizeof(*digests) : 0;
 	if (*n)

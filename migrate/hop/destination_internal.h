@@ -22,7 +22,7 @@ struct destination {
 	struct disk_set carried; /* disks that a driver of ours receives */
 	uint64_t *digests;	 /* of the arrived guest's pages, for compare.c; NULL: not taken */
 	uint64_t digest_count;
-	bool moving;		 /* disks' and memory's channels may be there, and matter */
+	bool moving; /* disks' and memory's channels may be there, and matter */
 	bool journalled, prepared, accepted, refused;
 	bool resumed;	      /* the VM runs here */
 	bool closing;	      /* the source has said that it is done, too */
@@ -34,8 +34,8 @@ struct destination {
 typedef int destination_request(struct destination *d, const json_t *request, struct error **err);
 
 destination_request destination_tunnel, destination_incoming, destination_disk, destination_memory,
-	destination_prepare, destination_compare, destination_file, destination_move_tunnel, destination_release,
-	destination_undo_request, destination_close;
+	destination_prepare, destination_compare, destination_file, destination_move_tunnel,
+	destination_release, destination_undo_request, destination_close;
 
 /* The source's channel of that name, joined to a stream socket, which is taken over. */
 int destination_relay(struct destination *d, const char *channel, int fd, struct error **err);

@@ -203,10 +203,9 @@ int host_survey_serve(const struct fleet *fleet, const json_t *request, json_t *
 struct host_survey *host_survey_there(struct remote *remote, const struct vm_def *def,
 				      struct error **err)
 {
-	auto_json request =
-		json_pack("{s:s, s:s, s:s, s:b, s:b}", "do", "survey", "vm", def->name,
-			  "hypervisor", def->hypervisor, "kvm", def->accel == VM_ACCEL_KVM, "drbd",
-			  disks_carried(def));
+	auto_json request = json_pack("{s:s, s:s, s:s, s:b, s:b}", "do", "survey", "vm", def->name,
+				      "hypervisor", def->hypervisor, "kvm",
+				      def->accel == VM_ACCEL_KVM, "drbd", disks_carried(def));
 	auto_json answer = remote_call(remote, request, clock_ns() + CALL_NS, err);
 
 	return answer ? host_survey_from_json(answer, err) : NULL;

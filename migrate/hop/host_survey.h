@@ -32,8 +32,8 @@ struct host_survey {
 	bool vm_owned;			  /* the host owns it */
 	uint64_t vm_epoch;		  /* of the ownership that it knows of; 0: none */
 	char vm_uuid[UUID_SIZE];	  /* of the VM of that name; "": none */
-	char no_drbd[128];		  /* why disks can't be on DRBD there; "": they can, or none is */
-	char hypervisor[32];		  /* its version; "": see no_hypervisor */
+	char no_drbd[128];   /* why disks can't be on DRBD there; "": they can, or none is */
+	char hypervisor[32]; /* its version; "": see no_hypervisor */
 	char no_hypervisor[256];
 	char **machines, **cpus; /* NULL-terminated, owned; NULL when there is no hypervisor */
 };

@@ -264,7 +264,8 @@ int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err
 	pages.downtime_ns = s->downtime_ns;
 	if (schedule && pages.rule == HOT_EXPECTED)
 		let_look(s, &pages);
-	if (source_transfer_listen(s, &s->memory, "memory", schedule ? &pages : NULL, path, err) < 0)
+	if (source_transfer_listen(s, &s->memory, "memory", schedule ? &pages : NULL, path, err) <
+	    0)
 		return -1;
 	return source_call(s, json_pack("{s:s}", "do", "memory"), CALL_NS, NULL, err);
 }

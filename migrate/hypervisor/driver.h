@@ -9,9 +9,9 @@
  * what hypervisor.h says of the hv_ function of its name. A NULL one is ENOTSUP.
  */
 struct hypervisor_ops {
-	const char *name;	      /* as in the definition's `hypervisor` */
-	bool nics_arrive_with_memory; /* see hv_nics_arrive_with_memory */
-	bool blind_to_downtime;	      /* unless it schedules pages */
+	const char *name;	       /* as in the definition's `hypervisor` */
+	bool nics_arrive_with_memory;  /* see hv_nics_arrive_with_memory */
+	bool blind_to_downtime;	       /* unless it schedules pages */
 	bool (*schedules_pages)(void); /* NULL: no */
 	struct hv_capabilities *(*capabilities)(enum vm_accel accel, struct error **err);
 	struct hv_vm *(*open)(const struct vm_def *def, struct error **err);

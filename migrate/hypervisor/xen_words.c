@@ -96,8 +96,7 @@ int xen_request_parse(const json_t *json, struct xen_request *request, struct er
 	name = json_get_string(json, "do", err);
 	if (!name || find_order(name, &request->order, err) < 0)
 		return -1;
-	if (has_path(request->order) &&
-	    take_path(json, request->path, err) < 0)
+	if (has_path(request->order) && take_path(json, request->path, err) < 0)
 		return -1;
 	if (has_bounds(request->order) && take_bounds(json, &request->bounds, err) < 0)
 		return -1;
