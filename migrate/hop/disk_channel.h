@@ -11,7 +11,7 @@
  * What both ends of a hop call the channel of a disk's stream: "d0"; a disk that has a second
  * stream has "d0m" beside it.
  */
-#define DISK_CHANNEL 16
+#define DISK_CHANNEL 32
 
 static inline char *disk_channel(size_t disk, size_t stream, char name[DISK_CHANNEL])
 {

@@ -93,6 +93,47 @@ static void test_disk(void **unused)
 	judged(FINDING_WARN, "disk");
 }
 
+/* Xen copies no disks: they are on DRBD, or devices of both hosts. */
+static void test_uncopied_disks(void **unused)
+{
+	static char *pvh[] = {"pvh", NULL};
+
+	(void)unused;
+	strcpy(vm.hypervisor, "xen");
+	strcpy(vm.machine, "pvh");
+	strcpy(vm.cpu, "host");
+	there.machines = pvh;
+	vm.disk_count = 2;
+	strcpy(vm.disks[0].name, "disk0");
+	strcpy(vm.disks[0].file, "disk0.img");
+	strcpy(vm.disks[1].name, "disk1");
+	strcpy(vm.disks[1].device, "web");
+	judged(FINDING_REFUSE, "disk");
+	preflight.on_drbd[0] = true;
+	judged(FINDING_OK, NULL);
+	strcpy(there.no_drbd, "this host's kernel has no DRBD");
+	judged(FINDING_REFUSE, "disk");
+	there.no_drbd[0] = '\0';
+	there.disk_available = 99 * MIB;
+	judged(FINDING_REFUSE, "disk");
+	/* no file of it goes to the other host */
+	strcpy(vm.disks[0].device, "root");
+	vm.disks[0].file[0] = '\0';
+	preflight.on_drbd[0] = false;
+	preflight.disk_size = preflight.disk_allocated = 0;
+	judged(FINDING_OK, NULL);
+}
+
+/* A hypervisor that mirrors disks would copy past DRBD. */
+static void test_mirrored_on_drbd(void **unused)
+{
+	(void)unused;
+	vm.disk_count = 1;
+	strcpy(vm.disks[0].file, "disk0.img");
+	preflight.on_drbd[0] = true;
+	judged(FINDING_REFUSE, "disk");
+}
+
 static void test_hypervisor(void **unused)
 {
 	(void)unused;
@@ -220,6 +261,8 @@ int main(void)
 		cmocka_unit_test_setup(test_all_well, set_up),
 		cmocka_unit_test_setup(test_memory, set_up),
 		cmocka_unit_test_setup(test_disk, set_up),
+		cmocka_unit_test_setup(test_uncopied_disks, set_up),
+		cmocka_unit_test_setup(test_mirrored_on_drbd, set_up),
 		cmocka_unit_test_setup(test_hypervisor, set_up),
 		cmocka_unit_test_setup(test_machine, set_up),
 		cmocka_unit_test_setup(test_cpu, set_up),
