@@ -7,6 +7,7 @@
 #define MIB ((uint64_t)1 << 20)
 
 static struct vm_def vm;
+static struct vm_disk disks[2];
 static struct host_survey here, there;
 static struct preflight preflight;
 
@@ -17,7 +18,9 @@ static char *cpus[] = {"qemu64", "host", NULL};
 static int set_up(void **unused)
 {
 	(void)unused;
+	memset(disks, 0, sizeof(disks));
 	vm = (struct vm_def){.name = "web",
+			     .disks = disks,
 			     .uuid = "6c1d8f5e-3b0a-4d6e-9a51-0e6d67656801",
 			     .hypervisor = "qemu",
 			     .accel = VM_ACCEL_KVM,
@@ -101,7 +104,6 @@ static void test_uncopied_disks(void **unused)
 	(void)unused;
 	strcpy(vm.hypervisor, "xen");
 	strcpy(vm.machine, "pvh");
-	strcpy(vm.cpu, "host");
 	there.machines = pvh;
 	vm.disk_count = 2;
 	strcpy(vm.disks[0].name, "disk0");

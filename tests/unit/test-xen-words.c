@@ -98,7 +98,7 @@ static void test_longest_path(void **unused)
 		memset(path, 'a', n);
 		path[0] = '/';
 		path[n] = '\0';
-		json = json_pack("{s:i, s:s, s:s}", "id", 1, "do", "send", "path", path);
+		json = json_pack("{s:i, s:s, s:s}", "id", 1, "do", "listen", "path", path);
 		assert_int_equal(xen_request_parse(json, &request, NULL),
 				 n <= XEN_PATH_MOST ? 0 : -1);
 	}
