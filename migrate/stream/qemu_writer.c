@@ -41,7 +41,10 @@ void qemu_writer_destroy(struct qemu_writer *w)
 
 int qemu_writer_format(struct qemu_writer *w, const struct qemu_reader *r)
 {
-	if (!r->ram_known || r->footers == QEMU_FOOTERS_UNKNOWN)
+	/* behind the first section, where a footer would be, and all has been fed: there are none */
+	bool none = r->cutter.state == QEMU_AT_FOOTER;
+
+	if (!r->ram_known || (r->footers == QEMU_FOOTERS_UNKNOWN && !none))
 		return -1;
 	w->section = r->ram;
 	w->footers = r->footers == QEMU_FOOTERS_SENT;

@@ -55,6 +55,9 @@ struct stream_format {
 	/* A page without content takes the place of what was sent of it before. */
 	bool kind_replaces;
 
+	/* A page without content of the kind 0 is one that is all zeroes. */
+	bool zero_kind;
+
 	/*
 	 * pages: of guest memory, for a format that does not tell (Xen's); else ignored. The
 	 * events are called with arg. NULL: ENOMEM.
@@ -66,6 +69,12 @@ struct stream_format {
 	/* As the reader's: the next n bytes; the stream ended here. */
 	int (*feed)(struct stream_rewriter *f, const uint8_t *bytes, size_t n, struct error **err);
 	int (*feed_end)(struct stream_rewriter *f, struct error **err);
+
+	/*
+	 * All that comes before `rounds` was fed, and no more will be: pages are written that
+	 * another object has read. EPROTO: it has not come that far.
+	 */
+	int (*begin_pages)(struct stream_rewriter *f, struct error **err);
 
 	/*
 	 * Appends a page to the queue, now or with others, in the last round if `last`; all that

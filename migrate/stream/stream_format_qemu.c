@@ -35,12 +35,17 @@ static int on_block(void *arg, size_t index, const struct qemu_block *block, str
 	return f->events->block(f->arg, block->bytes / QEMU_PAGE, err);
 }
 
-static int begin_rounds(struct stream_rewriter *f, struct error **err)
+static int begin_pages(struct stream_rewriter *f, struct error **err)
 {
 	if (qemu_writer_format(f->writer, f->reader) < 0)
 		return error_set(err, EPROTO, "the memory stream has pages before its blocks");
 	f->in_rounds = true;
-	return f->events->rounds(f->arg, err);
+	return 0;
+}
+
+static int begin_rounds(struct stream_rewriter *f, struct error **err)
+{
+	return begin_pages(f, err) < 0 ? -1 : f->events->rounds(f->arg, err);
 }
 
 static int on_part_begin(void *arg, bool last, struct error **err)
@@ -194,6 +199,8 @@ static size_t unflushed(const struct stream_rewriter *f)
 
 const struct stream_format stream_format_qemu = {.name = "QEMU",
 						 .kind_replaces = true,
+						 .zero_kind = true,
+						 .begin_pages = begin_pages,
 						 .create = create,
 						 .destroy = destroy,
 						 .feed = feed,

@@ -22,6 +22,7 @@ struct stream_rewriter {
 	void *arg;
 	struct xen_reader *reader;
 	uint64_t pages;
+	bool memory; /* pages may come */
 
 	/* the batch that is being put together */
 	size_t count, contents;
@@ -41,6 +42,7 @@ static int on_memory(void *arg, const struct xen_memory *memory, struct error **
 	struct stream_rewriter *f = arg;
 
 	(void)memory;
+	f->memory = true;
 	if (f->events->block(f->arg, f->pages, err) < 0)
 		return -1;
 	return f->events->rounds(f->arg, err);
@@ -83,6 +85,11 @@ static int on_paused(void *arg, struct error **err)
 	if (f->events->last(f->arg, err) < 0)
 		return -1;
 	return f->events->pages_end(f->arg, err);
+}
+
+static int begin_pages(struct stream_rewriter *f, struct error **err)
+{
+	return f->memory ? 0 : error_set(err, EPROTO, "Xen's stream has pages before its memory");
 }
 
 static void destroy(struct stream_rewriter *f)
@@ -162,6 +169,8 @@ static size_t unflushed(const struct stream_rewriter *f)
 
 const struct stream_format stream_format_xen = {.name = "Xen",
 						.kind_replaces = false,
+						.zero_kind = false,
+						.begin_pages = begin_pages,
 						.create = create,
 						.destroy = destroy,
 						.feed = feed,
