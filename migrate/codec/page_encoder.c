@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/bytes.h"
 #include "migrate/codec/piece_store.h"
@@ -24,7 +25,16 @@ struct page_encoder {
 	bool begun; /* the header is out */
 	bool open;  /* the batch has begun */
 	uint32_t units;
+	double coder_s;
 };
+
+static double thread_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
 
 static int check_options(const struct codec_options *o, struct error **err)
 {
@@ -114,6 +124,7 @@ static int put_batch(struct page_encoder *e, struct byte_queue *out, struct erro
 {
 	struct unit_batch *b = e->batch;
 	size_t before = CODEC_BATCH_SIZE + b->ops_size, coded;
+	double begun = thread_s();
 	uint8_t *p = byte_queue_reserve(out, before + payload_bound(b->payload_size));
 	unsigned flags;
 
@@ -122,6 +133,7 @@ static int put_batch(struct page_encoder *e, struct byte_queue *out, struct erro
 	if (payload_code(e->coder, e->way.payload, b->payload, b->payload_size, p + before, &coded,
 			 &flags, err) < 0)
 		return -1;
+	e->coder_s += thread_s() - begun;
 	p[0] = RECORD_BATCH;
 	p[1] = (uint8_t)e->way.payload.method;
 	p[2] = 0;
@@ -172,6 +184,11 @@ int page_encoder_end(struct page_encoder *e, struct byte_queue *out, struct erro
 	put_be32(p + 4, e->units);
 	out->end += CODEC_BATCH_SIZE;
 	return 0;
+}
+
+double page_encoder_coder_s(const struct page_encoder *e)
+{
+	return e->coder_s;
 }
 
 void page_encoder_stats(const struct page_encoder *e, struct front_stats *stats)

@@ -61,6 +61,9 @@ int page_encoder_flush(struct page_encoder *e, struct byte_queue *out, struct er
 /* The same, and the end of the stream: no unit may follow. */
 int page_encoder_end(struct page_encoder *e, struct byte_queue *out, struct error **err);
 
+/* Seconds of a core that went into payloads (payload.h). */
+double page_encoder_coder_s(const struct page_encoder *e);
+
 void page_encoder_stats(const struct page_encoder *e, struct front_stats *stats);
 
 #endif

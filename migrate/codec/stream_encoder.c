@@ -8,6 +8,7 @@
 #include <zstd.h>
 
 #include "common/bytes.h"
+#include "migrate/codec/pieces.h"
 #include "migrate/stream/stream_format.h"
 
 /*
@@ -133,6 +134,7 @@ static int send_units(struct stream_encoder *e, struct error **err)
 
 	if (n == 0)
 		return 0;
+	e->stats.content_out += n;
 	if (send_runs(e, err) < 0 ||
 	    put_record(e, CODED_UNITS, e->units.data + e->units.start, n, err) < 0)
 		return -1;
@@ -397,4 +399,8 @@ void stream_encoder_stats(const struct stream_encoder *e, struct stream_encoder_
 {
 	*stats = e->stats;
 	page_encoder_stats(e->pages, &stats->front);
+	stats->content_in =
+		PIECE * (stats->front.units * CODEC_PAGE_PIECES - stats->front.pieces[PIECE_ZERO] -
+			 stats->front.pieces[PIECE_FILLED]);
+	stats->coder_s = page_encoder_coder_s(e->pages);
 }

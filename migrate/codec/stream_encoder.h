@@ -42,8 +42,10 @@ int stream_encoder_flush(struct stream_encoder *e, struct byte_queue *out, struc
 int stream_encoder_end(struct stream_encoder *e, struct byte_queue *out, struct error **err);
 
 struct stream_encoder_stats {
-	uint64_t bytes_in, bytes_out; /* of the stream as a whole, without what is kept */
-	uint64_t pages;		      /* with contents */
+	uint64_t bytes_in, bytes_out;	  /* of the stream as a whole, without what is kept */
+	uint64_t pages;			  /* with contents */
+	uint64_t content_in, content_out; /* of pages that are not filled; of the codec's stream */
+	double coder_s;			  /* that the payload's coder took, of one core */
 	struct front_stats front;
 };
 void stream_encoder_stats(const struct stream_encoder *e, struct stream_encoder_stats *stats);
