@@ -12,11 +12,15 @@
 #define HOT_PERCENT 10 /* the edge paper's default, 3.3.2 */
 #define HOLD_MOST   (256ull << 20)
 #define HOLD_LEAST  (1ull << 20)
+#define CACHE	    (256ull << 20)
+#define CACHE_LEAST (1ull << 20)
+#define CACHE_MOST  (1ull << 30) /* what a destination takes */
 
 const struct memory_options memory_options_default = {
 	.hot_skip = false,
 	.pages = {.rule = HOT_EXPECTED, .hold_most = HOLD_MOST},
 	.on_stuck = HOP_WAIT,
+	.coding_cache = CACHE,
 };
 
 /* A number above 0 and no more than most, with nothing behind it. */
@@ -67,6 +71,26 @@ bool memory_options_hold(const char *text, struct memory_options *options)
 	    options->pages.hold_most >= HOLD_LEAST)
 		return true;
 	cmd_complain("--hold-memory: found \"%s\", expected a size of at least 1M such as 256M; "
+		     "nothing was started",
+		     text);
+	return false;
+}
+
+bool memory_options_compress(const char *text, struct memory_options *options)
+{
+	options->coding = strcmp(text, "auto") == 0;
+	if (options->coding || strcmp(text, "off") == 0)
+		return true;
+	cmd_complain("--compress: found \"%s\", expected auto or off; nothing was started", text);
+	return false;
+}
+
+bool memory_options_cache(const char *text, struct memory_options *options)
+{
+	if (units_parse_bytes(text, &options->coding_cache) &&
+	    options->coding_cache >= CACHE_LEAST && options->coding_cache <= CACHE_MOST)
+		return true;
+	cmd_complain("--compress-cache: found \"%s\", expected a size from 1M to 1G such as 256M; "
 		     "nothing was started",
 		     text);
 	return false;

@@ -57,6 +57,10 @@ static const char help[] =
 	"                       default): say it, and go on; pause: for as long as the least "
 	"takes;\n"
 	"                       throttle: slow the VM, stepwise; abort: undo the hop\n"
+	"  --compress WHEN      memory is coded, page by page, with what both ends know by now: "
+	"auto:\n"
+	"                       as strongly as suits the link and the cores; off (the default)\n"
+	"  --compress-cache SIZE  of what is known, at each end, as \"256M\" (the default)\n"
 	"  --no-encryption      disk and memory go unencrypted, for paths that are safe already; "
 	"who\n"
 	"                       may connect is checked all the same, and control stays encrypted\n"
@@ -138,6 +142,10 @@ static bool take(int option, const char *argument, struct options *options)
 		return memory_options_hot_skip(argument, &options->memory);
 	case 'm':
 		return memory_options_hold(argument, &options->memory);
+	case 'C':
+		return memory_options_compress(argument, &options->memory);
+	case 'K':
+		return memory_options_cache(argument, &options->memory);
 	case 'c':
 		return memory_options_on_stuck(argument, &options->memory);
 	case 'e':
@@ -171,6 +179,8 @@ static int parse(int argc, char **argv, struct options *options)
 		{"hot-skip", required_argument, NULL, 's'},
 		{"hold-memory", required_argument, NULL, 'm'},
 		{"on-no-converge", required_argument, NULL, 'c'},
+		{"compress", required_argument, NULL, 'C'},
+		{"compress-cache", required_argument, NULL, 'K'},
 		{"no-encryption", no_argument, NULL, 'p'},
 		{"compare-memory", no_argument, NULL, 'M'},
 		{"rsh", required_argument, NULL, 'e'},
@@ -308,6 +318,8 @@ int cmd_migrate(int argc, char **argv)
 				 .hot_skip = options.memory.hot_skip,
 				 .pages = options.memory.pages,
 				 .on_stuck = options.memory.on_stuck,
+				 .coding = options.memory.coding,
+				 .coding_cache = options.memory.coding_cache,
 				 .plain = options.plain,
 				 .compare_memory = options.compare};
 

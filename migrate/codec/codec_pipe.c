@@ -31,7 +31,7 @@
  * time during which there always was something on its way.
  */
 #define IN_SIZE	    (64u << 10)
-#define OUT_FULL    (512u << 10)
+#define OUT_FULL    (128u << 10)
 #define BACK_SIZE   4096
 #define TURNS	    8
 #define TICK_MS	    50

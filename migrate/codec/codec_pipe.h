@@ -16,7 +16,7 @@
  * comes in and all before it is gone.
  *
  * Memory: the encoder's or decoder's; 64 KiB that came in; what is ready to go out, at most
- * 512 KiB and what one call makes.
+ * 128 KiB and what one call makes.
  */
 struct codec_pipe;
 

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "migrate/hop/held.h"
 #include "migrate/hop/journal.h"
+#include "migrate/hop/memory_channel.h"
 #include "migrate/transport/local.h"
 #include "netswitch/garp.h"
 #include "netswitch/tap.h"
@@ -72,15 +73,20 @@ int destination_relay(struct destination *d, const char *channel, int fd, struct
 
 int destination_memory(struct destination *d, const json_t *request, struct error **err)
 {
+	bool coded = json_is_true(json_object_get(request, "coded"));
 	char path[PATH_MAX];
 	int fd;
 
-	(void)request;
 	if (hop_env_path(&d->env, path, "memory.sock", err) < 0 ||
 	    hv_memory_listen(d->env.vm, path, err) < 0)
 		return -1;
 	fd = local_connect(path, err);
-	if (fd < 0 || destination_relay(d, "memory", fd, err) < 0)
+	if (fd < 0)
+		return -1;
+	d->moving = true;
+	if (door_attach_coded(d->door, "memory", fd,
+			      coded ? memory_channel_pages(d->env.facts->vm) : 0, SILENCE_MS,
+			      clock_ns() + CHANNEL_NS, err) < 0)
 		return -1;
 	return fault_point("memory-copy", err);
 }

@@ -2,6 +2,7 @@
 #ifndef HOP_SOURCE_INTERNAL_H
 #define HOP_SOURCE_INTERNAL_H
 
+#include "migrate/codec/codec_pipe.h"
 #include "migrate/control/control.h"
 #include "migrate/disk/disk_set.h"
 #include "migrate/hop/ctl.h"
@@ -16,7 +17,9 @@
 /* One channel's data on its way: the hypervisor connects to `listen_fd`, the relay carries on. */
 struct transfer {
 	struct relay *relay;
-	struct memory_stream *stream; /* between the hypervisor and the relay; NULL: nothing is */
+	/* between the hypervisor and the relay, in this order; NULL: not there */
+	struct memory_stream *stream;
+	struct codec_pipe *coder;
 	char channel[32];
 	char path[PATH_MAX]; /* of the socket that it listened on; "": none */
 };
@@ -110,6 +113,9 @@ int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err
 /* What the page scheduler did, into the report. */
 void source_report_memory(struct source *s);
 
+/* What the coder made of it, and why so. */
+void source_report_coding(struct source *s);
+
 /* One request to the destination; *answer (may be NULL) is the caller's to decref. */
 int source_call(struct source *s, json_t *request, int64_t time_ns, json_t **answer,
 		struct error **err);
@@ -124,12 +130,15 @@ void source_end(struct source *s, int status, const char *result, const struct e
 #define SOURCE_ADDRESSES 16
 size_t source_peer_addresses(const struct source *s, struct ip_addr list[SOURCE_ADDRESSES]);
 
-/*
- * Opens a channel and relays what connects to a Unix socket of that name, path, into it. pages: the
- * page scheduler stands between; NULL: nothing does.
- */
+/* What is to stand between; NULL: it does not. */
+struct transfer_through {
+	const struct scheduler_options *pages;
+	const struct encoder_options *coder; /* all but `delivered` */
+};
+
+/* Opens a channel and relays what connects to a Unix socket of that name, path, into it. */
 int source_transfer_listen(struct source *s, struct transfer *transfer, const char *channel,
-			   const struct scheduler_options *pages, char path[PATH_MAX],
+			   const struct transfer_through *through, char path[PATH_MAX],
 			   struct error **err);
 
 /* The same for a stream socket that is connected; it is taken over, also on failure. */

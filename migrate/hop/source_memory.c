@@ -285,3 +285,26 @@ void source_report_memory(struct source *s)
 	}
 	report_set(s->report, "hot_skip", report);
 }
+
+void source_report_coding(struct source *s)
+{
+	struct codec_pipe_stats stats;
+	json_t *report, *ways = json_object();
+
+	codec_pipe_stats(s->memory.coder, &stats);
+	for (int i = 0; i < CONTROL_WAYS; i++) {
+		const struct control_used *used = &stats.control.used[i];
+
+		if (used->in)
+			json_object_set_new(ways, control_way_name((enum control_way)i),
+					    json_pack("{s:I, s:I, s:f}", "in", (json_int_t)used->in,
+						      "out", (json_int_t)used->out, "seconds",
+						      used->seconds));
+	}
+	report = json_pack(
+		"{s:I, s:I, s:I, s:s, s:s, s:i, s:o}", "in", (json_int_t)stats.stream.bytes_in,
+		"out", (json_int_t)stats.stream.bytes_out, "pages", (json_int_t)stats.stream.pages,
+		"way", control_way_name(stats.control.way), "why", stats.control.why, "changes",
+		(int)stats.control.changes, "ways", ways);
+	report_set(s->report, "coding", report);
+}

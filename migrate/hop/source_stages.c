@@ -16,9 +16,9 @@
 #include "migrate/hop/check.h"
 #include "migrate/hop/held.h"
 #include "migrate/hop/journal.h"
+#include "migrate/hop/memory_channel.h"
 #include "migrate/hop/open.h"
 #include "migrate/probe/probe.h"
-#include "migrate/stream/stream_format.h"
 #include "migrate/vm/vm_store.h"
 #include "netswitch/endpoints.h"
 
@@ -245,27 +245,43 @@ static void let_look(struct source *s, struct scheduler_options *pages)
 	pages->peek_bytes = s->guest_memory.bytes;
 }
 
-/*
- * Xen's stream names page frames: those of the memory, and devices' up to 4 GiB; memory that has no
- * room below goes on above.
- */
-static void choose_format(const struct vm_def *vm, struct scheduler_options *pages)
+/* A cache is of no use beyond what the guest has. */
+static int choose_coding(struct source *s, struct encoder_options *coder, struct error **err)
 {
-	pages->format = vm_def_is_xen(vm) ? &stream_format_xen : &stream_format_qemu;
-	pages->pages = (vm->memory + (4ull << 30)) / STREAM_PAGE;
+	const struct vm_def *vm = s->env.facts->vm;
+	uint64_t cache = s->job->coding_cache;
+
+	if (cache > vm->memory)
+		cache = vm->memory;
+	*coder = (struct encoder_options){.format = vm_def_is_xen(vm) ? CODED_XEN : CODED_QEMU,
+					  .pages = vm_def_is_xen(vm) ? memory_channel_pages(vm) : 0,
+					  .codec = codec_defaults,
+					  .cores = 1,
+					  .strongest = WAY_ZSTD_13};
+	coder->codec.cache_bytes = cache;
+	if (getrandom(&coder->codec.seed, sizeof(coder->codec.seed), 0) < 0)
+		return error_errno(err, "random seed");
+	return 0;
 }
 
 int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err)
 {
+	const struct vm_def *vm = s->env.facts->vm;
 	struct scheduler_options pages = s->job->pages;
 	bool schedule = s->job->hot_skip && !hv_schedules_pages(s->env.vm);
+	struct encoder_options coder;
+	struct transfer_through through = {schedule ? &pages : NULL,
+					   s->job->coding ? &coder : NULL};
 
-	choose_format(s->env.facts->vm, &pages);
+	if (s->job->coding && choose_coding(s, &coder, err) < 0)
+		return -1;
+	pages.format = memory_channel_format(vm);
+	pages.pages = memory_channel_pages(vm);
 	pages.downtime_ns = s->downtime_ns;
 	if (schedule && pages.rule == HOT_EXPECTED)
 		let_look(s, &pages);
-	if (source_transfer_listen(s, &s->memory, "memory", schedule ? &pages : NULL, path, err) <
-	    0)
+	if (source_transfer_listen(s, &s->memory, "memory", &through, path, err) < 0)
 		return -1;
-	return source_call(s, json_pack("{s:s}", "do", "memory"), CALL_NS, NULL, err);
+	return source_call(s, json_pack("{s:s, s:b}", "do", "memory", "coded", s->job->coding),
+			   CALL_NS, NULL, err);
 }

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -139,6 +140,7 @@ int source_tick(struct source *s, struct error **err)
 		if (check_relay(s->disks[i].relay, err) < 0)
 			return -1;
 	if ((s->memory.stream && memory_stream_check(s->memory.stream, err) < 0) ||
+	    (s->memory.coder && codec_pipe_check(s->memory.coder, err) < 0) ||
 	    check_relay(s->memory.relay, err) < 0)
 		return -1;
 	return s->control ? check_relay(control_relay(s->control), err) : 0;
@@ -213,20 +215,49 @@ static uint64_t delivered_by(void *relay)
 	return stats.delivered;
 }
 
-/* The page scheduler takes what the hypervisor connects to, the relay what comes out of it. */
-static int start_stream(struct source *s, struct transfer *transfer, struct channel *channel,
-			int listen_fd, const struct scheduler_options *pages, struct error **err)
+static uint64_t arrived_by(void *coder)
+{
+	return codec_pipe_arrived(coder);
+}
+
+/*
+ * hypervisor -> scheduler -> coder -> relay, of which the first two may be missing, but not both.
+ * listen_fd is what the first of them takes the hypervisor's connection from.
+ */
+static int start_through(struct source *s, struct transfer *transfer, struct channel *channel,
+			 int listen_fd, const struct transfer_through *through, struct error **err)
 {
 	int link_fd = relay_start_pair(channel, SILENCE_MS, &transfer->relay, err);
+	struct encoder_options coder;
+	int ends[2] = {listen_fd, -1};
 
 	if (link_fd < 0) {
 		close(listen_fd);
 		return -1;
 	}
 	relay_set_pacer(transfer->relay, s->pacer);
-	transfer->stream =
-		memory_stream_start(listen_fd, link_fd, pages, delivered_by, transfer->relay, err);
-	return transfer->stream ? 0 : -1;
+	if (!through->coder) {
+		transfer->stream = memory_stream_start(listen_fd, link_fd, through->pages,
+						       delivered_by, transfer->relay, err);
+		return transfer->stream ? 0 : -1;
+	}
+	if (through->pages && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
+		close(listen_fd);
+		close(link_fd);
+		return error_errno(err, "socket pair");
+	}
+	coder = *through->coder;
+	coder.delivered = delivered_by;
+	coder.arg = transfer->relay;
+	transfer->coder = codec_pipe_encode(ends[0], !through->pages, link_fd, &coder, err);
+	if (through->pages && transfer->coder)
+		transfer->stream = memory_stream_start(listen_fd, ends[1], through->pages,
+						       arrived_by, transfer->coder, err);
+	else if (through->pages) {
+		close(listen_fd);
+		close(ends[1]);
+	}
+	return transfer->coder && (transfer->stream || !through->pages) ? 0 : -1;
 }
 
 static struct channel *connect_channel(struct source *s, const char *name, struct error **err)
@@ -239,7 +270,7 @@ static struct channel *connect_channel(struct source *s, const char *name, struc
 }
 
 int source_transfer_listen(struct source *s, struct transfer *transfer, const char *channel,
-			   const struct scheduler_options *pages, char path[PATH_MAX],
+			   const struct transfer_through *through, char path[PATH_MAX],
 			   struct error **err)
 {
 	char file[48];
@@ -257,8 +288,8 @@ int source_transfer_listen(struct source *s, struct transfer *transfer, const ch
 	}
 	snprintf(transfer->channel, sizeof(transfer->channel), "%s", channel);
 	memcpy(transfer->path, path, strlen(path) + 1);
-	if (pages)
-		return start_stream(s, transfer, c, listen_fd, pages, err);
+	if (through && (through->pages || through->coder))
+		return start_through(s, transfer, c, listen_fd, through, err);
 	transfer->relay = relay_start_on_accept(c, listen_fd, SILENCE_MS, err);
 	if (!transfer->relay)
 		return -1;
@@ -293,8 +324,12 @@ void source_transfer_close(struct source *s, struct transfer *transfer)
 	report_channel(s->report, transfer->channel, &stats);
 	if (transfer->stream)
 		source_report_memory(s);
-	memory_stream_destroy(transfer->stream); /* it asks the relay */
+	if (transfer->coder)
+		source_report_coding(s);
+	memory_stream_destroy(transfer->stream); /* each asks the one behind it */
+	codec_pipe_destroy(transfer->coder);
 	transfer->stream = NULL;
+	transfer->coder = NULL;
 	relay_destroy(transfer->relay);
 	transfer->relay = NULL;
 	if (*transfer->path)

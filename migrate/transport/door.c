@@ -205,8 +205,16 @@ static void forget(struct door *door, const char *channel)
 int door_attach(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
 		int64_t deadline_ns, struct error **err)
 {
-	struct door_request request = {
-		.op = DOOR_ATTACH, .silence_ms = silence_ms, .deadline_ns = deadline_ns};
+	return door_attach_coded(door, channel, local_fd, 0, silence_ms, deadline_ns, err);
+}
+
+int door_attach_coded(struct door *door, const char *channel, int local_fd, uint64_t guest_pages,
+		      int64_t silence_ms, int64_t deadline_ns, struct error **err)
+{
+	struct door_request request = {.op = DOOR_ATTACH,
+				       .silence_ms = silence_ms,
+				       .deadline_ns = deadline_ns,
+				       .decode_pages = guest_pages};
 
 	snprintf(request.channel, sizeof(request.channel), "%s", channel);
 	if (ask(door, &request, local_fd, err) < 0)

@@ -38,6 +38,13 @@ int door_listen(struct door *door, int listen_fd, struct error **err);
 int door_attach(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
 		int64_t deadline_ns, struct error **err);
 
+/*
+ * The same for a memory stream that the source has coded (migrate/codec): it is decoded in the
+ * door's process, and local_fd is the hypervisor's. guest_pages: as codec_pipe_decode.
+ */
+int door_attach_coded(struct door *door, const char *channel, int local_fd, uint64_t guest_pages,
+		      int64_t silence_ms, int64_t deadline_ns, struct error **err);
+
 /* Closes one channel. */
 int door_close(struct door *door, const char *channel, struct error **err);
 

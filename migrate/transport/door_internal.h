@@ -27,6 +27,7 @@ struct door_request {
 	unsigned number; /* the answer's, too */
 	char channel[DOOR_NAME];
 	int64_t silence_ms, deadline_ns;
+	uint64_t decode_pages; /* 0: nothing is decoded */
 };
 
 struct door_word {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "migrate/codec/codec_pipe.h"
 #include "migrate/transport/door_internal.h"
 #include "migrate/transport/relay.h"
 
@@ -26,8 +27,9 @@ struct door_side {
 	struct listener *listener;
 	struct {
 		char name[DOOR_NAME];
-		struct relay *relay; /* NULL: a free place */
-		bool told;	     /* that it failed */
+		struct relay *relay;	   /* NULL: a free place */
+		struct codec_pipe *decode; /* between it and the hypervisor; NULL: nothing is */
+		bool told;		   /* that it failed */
 	} channels[DOOR_CHANNELS];
 };
 
@@ -83,8 +85,26 @@ static void close_channel(struct door_side *d, const char *name)
 	for (size_t i = 0; i < DOOR_CHANNELS; i++)
 		if (d->channels[i].relay && strcmp(d->channels[i].name, name) == 0) {
 			relay_destroy(d->channels[i].relay);
+			codec_pipe_destroy(d->channels[i].decode);
 			d->channels[i].relay = NULL;
+			d->channels[i].decode = NULL;
 		}
+}
+
+/* Puts a decoder before the hypervisor; returns the descriptor for the relay. */
+static int decode(struct codec_pipe **pipe, int fd, uint64_t guest_pages, struct error **err)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
+		close(fd);
+		return error_errno(err, "socket pair");
+	}
+	*pipe = codec_pipe_decode(ends[0], fd, &decoder_defaults, guest_pages, err);
+	if (*pipe)
+		return ends[1];
+	close(ends[1]);
+	return -1;
 }
 
 static int attach(struct door_side *d, const struct door_request *request, int fd,
@@ -105,6 +125,12 @@ static int attach(struct door_side *d, const struct door_request *request, int f
 		return -1;
 	}
 	close_channel(d, request->channel);
+	if (request->decode_pages)
+		fd = decode(&d->channels[i].decode, fd, request->decode_pages, err);
+	if (fd < 0) {
+		channel_destroy(channel);
+		return -1;
+	}
 	d->channels[i].relay = relay_start(channel, fd, request->silence_ms, err);
 	d->channels[i].told = false;
 	memcpy(d->channels[i].name, request->channel, DOOR_NAME);
@@ -130,13 +156,20 @@ static void serve(struct door_side *d, const struct door_request *request, int f
 	error_free(why);
 }
 
+/* What the decoder says comes before what its end made of the relay. */
+static int check_channel(const struct door_side *d, size_t i, struct error **err)
+{
+	if (d->channels[i].decode && codec_pipe_check(d->channels[i].decode, err) < 0)
+		return error_wrap(err, "channel %s", d->channels[i].name);
+	return relay_poll(d->channels[i].relay, err) == RELAY_FAILED ? -1 : 0;
+}
+
 static void look_after_channels(struct door_side *d)
 {
 	for (size_t i = 0; i < DOOR_CHANNELS; i++) {
 		struct error *why = NULL;
 
-		if (!d->channels[i].relay || d->channels[i].told ||
-		    relay_poll(d->channels[i].relay, &why) != RELAY_FAILED)
+		if (!d->channels[i].relay || d->channels[i].told || check_channel(d, i, &why) == 0)
 			continue;
 		d->channels[i].told = true;
 		say(d, false, 0, d->channels[i].name, why);
