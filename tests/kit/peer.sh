@@ -15,10 +15,14 @@
 #	peer_bytes, peer_rounds		of the stream, as QEMU counts them
 #
 # Variables:
-#	peer_lives	how many seconds the destination runs before it is ended
+#	peer_lives		how many seconds the destination runs before it is ended
+#	peer_capabilities	more of QEMU's, for both sides, such as "multifd xbzrle"
+#	peer_parameters		more of them, for both sides, as JSON with a comma before: ,"multifd-channels":4
 # shellcheck disable=SC2034 # for the benchmarks
 peer_port=7777
 peer_lives=0
+peer_capabilities=
+peer_parameters=
 peer_vm=/var/lib/edgehop/vms/web
 peer_run=/run/edgehop/vms/web
 peer_pattern='qemu-system-x86_64 .*guest=web'
@@ -102,6 +106,21 @@ peer_network()
 	done
 }
 
+# What was chosen by variables, at both sides; a source that had something else before is set back.
+peer_options()
+{
+	local side name state list=''
+
+	for name in multifd xbzrle; do
+		[[ " $peer_capabilities " = *" $name "* ]] && state=true || state=false
+		list+="${list:+,}{\"capability\":\"$name\",\"state\":$state}"
+	done
+	for side in source destination; do
+		qmp "$side" migrate-set-capabilities "{\"capabilities\":[$list]}"
+		[ -z "$peer_parameters" ] || qmp "$side" migrate-set-parameters "{${peer_parameters#,}}"
+	done
+}
+
 peer_kill()
 {
 	lab exec "$1" pkill -KILL -f "$peer_pattern" || true
@@ -116,6 +135,7 @@ peer_migrate()
 	peer_start "$from" "$options"
 	qmp_open destination "$to" "$peer_run/qmp.sock"
 	qmp_open source "$from" "$peer_run/qmp.sock"
+	peer_options
 	qmp source migrate-set-capabilities '{"capabilities":[{"capability":"events","state":true},
 		{"capability":"return-path","state":false},{"capability":"pause-before-switchover","state":false},
 		{"capability":"late-block-activate","state":false}]}'
