@@ -106,6 +106,22 @@ static void print_hot_skip(const json_t *report, FILE *out)
 		fprintf(out, "  its CPU time was cut by up to %d %%\n", (int)throttled);
 }
 
+static void print_coding(const json_t *report, FILE *out)
+{
+	const json_t *coding = json_object_get(report, "coding");
+	const json_t *copies = json_object_get(report, "disk_copy"), *copy;
+	char before[UNITS_TEXT], after[UNITS_TEXT];
+	const char *disk;
+
+	if (coding)
+		fprintf(out, "  memory's stream: %s became %s, at last by %s (%s)\n",
+			units_bytes_text(bytes_at(coding, "in"), before),
+			units_bytes_text(bytes_at(coding, "out"), after), text_at(coding, "way"),
+			text_at(coding, "why"));
+	json_object_foreach ((json_t *)(uintptr_t)copies, disk, copy)
+		fprintf(out, "  disk %s: %s was copied\n", disk, json_string_value(copy));
+}
+
 static void print_connections(const json_t *report, FILE *out)
 {
 	const json_t *vnic = json_object_get(report, "vnic");
@@ -157,6 +173,7 @@ void report_print(const json_t *report, FILE *out)
 	print_transport(report, out);
 	print_wishes(report, out);
 	print_hot_skip(report, out);
+	print_coding(report, out);
 	print_connections(report, out);
 	if (downtime)
 		fprintf(out, "  downtime, as the hypervisors saw it: %.0f ms\n",
