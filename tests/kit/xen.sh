@@ -4,6 +4,9 @@
 #
 #	xen_vm shared|drbd [LINE...]	VM "web" is defined at east, on a disk that both hosts have, or that DRBD carries
 #	xen_start			and runs
+#
+# xen_machine: pvh (if nothing else is said) or hvm
+xen_machine=pvh
 
 # Patient: in emulation on a busy machine the guest's sshd takes its time.
 guest()
@@ -41,7 +44,7 @@ xen_definition()
 		name: web
 		uuid: 6c1d8f5e-3b0a-4d6e-9a51-0e6d67656801
 		hypervisor: xen
-		machine: pvh
+		machine: $xen_machine
 		memory: 128M
 		vcpus: 1
 		boot:

@@ -257,6 +257,38 @@ static void test_incoming_refusals(void **unused)
 	assert_true(exists("disk0.img"));
 }
 
+/* Where a driver receives the disk: what an earlier stay left stays, whoever may not, does not. */
+static void test_kept_incoming(void **unused)
+{
+	struct owner owner = foreign_owner(3), stored;
+	uint64_t size = IMAGE_SIZE, made_by_driver = 0, bytes;
+	auto_error old = NULL;
+	auto_error own = NULL;
+	char self[UUID_SIZE];
+
+	(void)unused;
+	assert_int_equal(vm_store_keep_incoming(def, &owner, &made_by_driver, NULL), 0);
+	assert_false(exists("disk0.img"));
+	assert_int_equal(vm_store_make_incoming(def, &owner, &size, NULL), 0);
+	owner.epoch = 4;
+	assert_int_equal(vm_store_keep_incoming(def, &owner, &made_by_driver, NULL), 0);
+	assert_int_equal(vm_store_disk_size(def, 0, &bytes, NULL), 0);
+	assert_int_equal(bytes, IMAGE_SIZE);
+	assert_int_equal(owner_read("web", &stored, NULL), 0);
+	assert_int_equal(stored.epoch, 4);
+	owner.epoch = 2;
+	assert_int_equal(vm_store_keep_incoming(def, &owner, &made_by_driver, &old), -1);
+	assert_int_equal(old->code, ESTALE);
+	/* accepted: now it is ours */
+	owner.epoch = 5;
+	assert_int_equal(uuid_of_host(self, NULL), 0);
+	memcpy(owner.host, self, sizeof(self));
+	assert_int_equal(owner_write("web", &owner, NULL), 0);
+	owner = foreign_owner(6);
+	assert_int_equal(vm_store_keep_incoming(def, &owner, &made_by_driver, &own), -1);
+	assert_int_equal(own->code, EPERM);
+}
+
 static void test_remove(void **unused)
 {
 	struct owner owner = foreign_owner(1);
@@ -283,9 +315,16 @@ static void test_remove(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_define),   TEST(test_define_twice),	   TEST(test_define_without_image),
-		TEST(test_list),     TEST(test_names_stay_inside), TEST(test_lock),
-		TEST(test_incoming), TEST(test_incoming_refusals), TEST(test_remove),
+		TEST(test_define),
+		TEST(test_define_twice),
+		TEST(test_define_without_image),
+		TEST(test_list),
+		TEST(test_names_stay_inside),
+		TEST(test_lock),
+		TEST(test_incoming),
+		TEST(test_incoming_refusals),
+		TEST(test_remove),
+		TEST(test_kept_incoming),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
