@@ -27,8 +27,13 @@
  * while `out` is full. Back: bytes are copied as they come.
  *
  * An encoder keeps marks of how many bytes in made how many bytes out, so that "so much has
- * arrived" can be told of the hypervisor's stream. The link's rate is what arrived in a window of
- * time during which there always was something on its way.
+ * arrived" can be told of the hypervisor's stream.
+ *
+ * The link's rate is what arrived in a window of time during which there was always something that
+ * it did not take yet. Where the coder was what held things up instead, all that is known is that
+ * the link takes no less: then its rate is thought to be higher, a little more each time, until a
+ * way of coding is chosen that fills it and shows. Else a strong way that was chosen while a
+ * connection began slowly would hide for ever that there is a faster one.
  */
 #define IN_SIZE	    (64u << 10)
 #define OUT_FULL    (128u << 10)
@@ -38,8 +43,11 @@
 #define MARKS	    1024 /* a power of two */
 #define MARK_EVERY  (16u << 10)
 #define WINDOW_NS   (250 * NS_PER_MS)
-#define BUSY_LEAST  (64u << 10)
-#define SMOOTHING   0.3
+#define WINDOWS	    3	/* until the rate is believed: connections begin slowly */
+#define UP	    0.7 /* weight of a window that shows more than was known */
+#define DOWN	    0.3
+#define RAISE	    1.2
+#define CODER_LEAST 0.5 /* of a window: the coder held things up */
 #define LINK_BUFFER (128 << 10)
 #define SAMPLE	    (1u << 20) /* bytes of content in a sample of the time that coding takes */
 
@@ -78,10 +86,12 @@ struct codec_pipe {
 	void *arg;
 	struct mark marks[MARKS];
 	uint64_t first_mark, next_mark;
-	int64_t window_ns;
-	uint64_t window_delivered;
-	bool busy;
-	double rate;
+	int64_t window_ns;	   /* when it began, */
+	uint64_t window_delivered; /* with so many bytes delivered */
+	double window_cpu_s;	   /* and so much of a core used by the thread */
+	bool busy;		   /* the link, all the time since */
+	unsigned windows;
+	double rate; /* bytes/s; 0: not known */
 	uint64_t sample_in, sample_out;
 	double sample_s, sample_coder_s;
 
@@ -121,26 +131,37 @@ static void note_arrived(struct codec_pipe *p, uint64_t delivered)
 		p->arrived = p->marks[p->first_mark++ % MARKS].in;
 }
 
+/* What a window of so many seconds tells of the link. */
+static void learn_rate(struct codec_pipe *p, double seconds, double arrived, double coder_s)
+{
+	double rate = arrived / seconds;
+
+	if (p->busy && arrived > 0) {
+		p->rate += (p->rate > 0 ? (rate > p->rate ? UP : DOWN) : 1) * (rate - p->rate);
+		p->windows++;
+	} else if (p->rate > 0 && coder_s >= CODER_LEAST * seconds) {
+		p->rate = RAISE * (rate > p->rate ? rate : p->rate);
+	}
+	if (p->windows >= WINDOWS)
+		codec_control_set_link(p->control, p->rate);
+}
+
 static void measure_link(struct codec_pipe *p, int64_t now)
 {
 	uint64_t delivered = p->delivered(p->arg);
-	uint64_t in_flight = p->given > delivered ? p->given - delivered : 0;
-	bool busy = in_flight >= BUSY_LEAST;
+	double cpu_s;
 
 	note_arrived(p, delivered);
-	p->busy &= busy;
+	p->busy &= byte_queue_length(&p->out) > 0;
 	if (now - p->window_ns < WINDOW_NS)
 		return;
-	if (p->busy && delivered > p->window_delivered) {
-		double rate = (double)(delivered - p->window_delivered) * 1e9 /
-			      (double)(now - p->window_ns);
-
-		p->rate += (p->rate > 0 ? SMOOTHING : 1) * (rate - p->rate);
-		codec_control_set_link(p->control, p->rate);
-	}
+	cpu_s = thread_s();
+	learn_rate(p, (double)(now - p->window_ns) / 1e9, (double)(delivered - p->window_delivered),
+		   cpu_s - p->window_cpu_s);
 	p->window_ns = now;
 	p->window_delivered = delivered;
-	p->busy = busy;
+	p->window_cpu_s = cpu_s;
+	p->busy = byte_queue_length(&p->out) > 0;
 }
 
 static void choose_way(struct codec_pipe *p, const struct stream_encoder_stats *stats)
