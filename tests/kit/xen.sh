@@ -8,6 +8,8 @@
 # xen_machine: pvh (if nothing else is said) or hvm
 xen_machine=pvh
 
+# The guest's beats and counts are rarer than elsewhere: each costs an emulated host some milliseconds.
+
 # Patient: in emulation on a busy machine the guest's sshd takes its time.
 guest()
 {
@@ -106,7 +108,8 @@ xen_vm()
 	lab put east "$("$repo/scripts/lab/build-guest")/vmlinuz" /root/web/vmlinuz
 	lab ssh east 'mkdir -p /mnt/web && mount /dev/edgehop/web /mnt/web &&
 		install -m 755 /usr/sbin/edgehop-guest /mnt/web/usr/sbin/edgehop-guest &&
-		rm -f /mnt/web/etc/network.conf && umount /mnt/web' || fail "the guest's disk can't be prepared"
+		rm -f /mnt/web/etc/network.conf && echo "10.90.0.2 7001 100" >/mnt/web/etc/heartbeat.conf &&
+		echo "10.90.0.2 7002 500" >/mnt/web/etc/counter.conf && umount /mnt/web' || fail "the guest's disk can't be prepared"
 	[ "$kind" = shared ] || lab ssh east 'dd if=/dev/edgehop/web of=/root/web/disk0.img bs=1M count='"$xen_disk_mib"' conv=sparse status=none'
 	lab exec east edgehop define /root/web/web.yaml
 	[ "$kind" = shared ] || lab ssh east 'rm /root/web/disk0.img && edgehop disk prepare web && sync' ||
