@@ -37,25 +37,34 @@ int drbd_device_init(struct drbd_device *device, const struct vm_def *def, size_
 		       : 0;
 }
 
-static int try_program(const char *name, const char *argument, const char *subject,
-		       struct error **err)
+/* Whatever it says without an order: it is there. */
+static int require_program(const char *name, struct error **err)
 {
 	struct program p = {0};
+	struct error *why = NULL;
 
 	program_add(&p, "%s", name);
-	program_add(&p, "%s", argument);
-	if (*subject)
-		program_add(&p, "%s", subject);
-	return program_run(&p, NULL, 0, err);
+	if (program_run(&p, NULL, 0, &why) == 0)
+		return 0;
+	if (why->code == ENOENT)
+		return error_propagate(err, why);
+	error_free(why);
+	return 0;
 }
 
 int drbd_check(struct error **err)
 {
-	if (try_program("drbdmeta", "--help", "", err) < 0 ||
-	    try_program("dmsetup", "version", "", err) < 0)
+	struct program load = {0};
+
+	if (require_program("drbdsetup", err) < 0 || require_program("drbdmeta", err) < 0 ||
+	    require_program("dmsetup", err) < 0)
 		return -1;
-	return access("/proc/drbd", F_OK) == 0 ? 0
-					       : try_program("modprobe", "--dry-run", "drbd", err);
+	if (access("/proc/drbd", F_OK) == 0)
+		return 0;
+	program_add(&load, "modprobe");
+	program_add(&load, "--dry-run");
+	program_add(&load, "drbd");
+	return program_run(&load, NULL, 0, err);
 }
 
 int drbd_module(struct error **err)

@@ -90,26 +90,6 @@ static int swap(const char *name, uint64_t bytes, const char *device, struct err
 	return run("resume", name, err);
 }
 
-/*
- * A hypervisor that takes the closed gate, as an arriving VM's does, asks it once whether writes
- * have to be flushed, and tells the guest for good. What will be below has to be.
- */
-static int ask_for_flushes(const char *name, struct error **err)
-{
-	static const char word[] = "write back";
-	char gate[GATE_PATH], path[80];
-	struct stat st;
-
-	if (stat(gate_path(name, gate), &st) < 0)
-		return error_errno(err, "%s", gate);
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/queue/write_cache", major(st.st_rdev),
-		 minor(st.st_rdev));
-
-	auto_close fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	return fd < 0 || write(fd, word, sizeof(word) - 1) < 0 ? error_errno(err, "%s", path) : 0;
-}
-
 int gate_make(const char *name, uint64_t bytes, struct error **err)
 {
 	struct program create = dmsetup("create", name);
@@ -117,7 +97,7 @@ int gate_make(const char *name, uint64_t bytes, struct error **err)
 	if (is_there(name))
 		return 0;
 	add_table(&create, bytes, NULL);
-	return program_run(&create, NULL, 0, err) < 0 ? -1 : ask_for_flushes(name, err);
+	return program_run(&create, NULL, 0, err);
 }
 
 int gate_open(const char *name, uint64_t bytes, const char *device, struct error **err)

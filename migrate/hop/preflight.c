@@ -159,6 +159,11 @@ static void judge_uncopied_disks(const struct preflight *p, struct findings *f)
 				     p->vm->name);
 			return;
 		}
+	if (count_on_drbd(p) && strcmp(p->vm->machine, "hvm") == 0)
+		findings_add(
+			f, FINDING_REFUSE, "disk",
+			"disks of the VM are on DRBD, which hops of hvm guests don't carry yet: "
+			"expected devices that both hosts have, or a pvh guest");
 	if (count_on_drbd(p) == 0)
 		findings_add(f, FINDING_OK, "disk",
 			     "the VM's disks are devices that both hosts have");

@@ -10,6 +10,10 @@
  *     disk   .../backend/vbd/DOMAIN/NUMBER/physical-device = "MAJOR:MINOR"
  *     vNIC   the network device vifDOMAIN.NUMBER gets its name; .../hotplug-status = "connected"
  *
+ * An arriving guest's disks are told of only when it is let run: a backend asks the device once
+ * whether writes have to be flushed, and before that moment nobody may have it
+ * (migrate/disk/gate.h).
+ *
  * A disk that is a file gets a loop device, which the kernel takes away when its last user is gone:
  * the backend, which may outlive us.
  */
@@ -58,6 +62,16 @@ static int open_loop(int file, char path[PATH_MAX], struct error **err)
 	return error_set(err, EBUSY, "no loop device is free");
 }
 
+static int loop_path(int loop, char path[PATH_MAX], struct error **err)
+{
+	struct loop_info64 info;
+
+	if (ioctl(loop, LOOP_GET_STATUS64, &info) < 0)
+		return error_errno(err, "a loop device");
+	snprintf(path, PATH_MAX, "/dev/loop%u", info.lo_number);
+	return 0;
+}
+
 int domain_open_disk(struct domain *domain, size_t disk, char path[PATH_MAX], struct error **err)
 {
 	auto_disk source = disk_open(domain->def, disk, err);
@@ -71,10 +85,11 @@ int domain_open_disk(struct domain *domain, size_t disk, char path[PATH_MAX], st
 		return error_errno(err, "%s", path);
 	if (S_ISBLK(st.st_mode))
 		return 0;
+	/* its loop device is there since the domain was built */
+	if (domain->loops[disk] >= 0)
+		return loop_path(domain->loops[disk], path, err);
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, EINVAL, "%s: expected a file or a block device", path);
-	if (domain->loops[disk] >= 0)
-		close(domain->loops[disk]);
 	domain->loops[disk] = open_loop(fd, path, err);
 	return domain->loops[disk] < 0 ? -1 : 0;
 }
@@ -88,32 +103,50 @@ void domain_close_disks(struct domain *domain)
 	}
 }
 
+static void backend_path(char path[128], const struct domain *domain, const char *kind,
+			 unsigned device, const char *node)
+{
+	snprintf(path, 128, "/local/domain/0/backend/%s/%u/%u/%s", kind, domain->id, device, node);
+}
+
 static int backend_write(struct domain *domain, const char *kind, unsigned device, const char *node,
 			 const char *value, struct error **err)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path), "/local/domain/0/backend/%s/%u/%u/%s", kind, domain->id,
-		 device, node);
+	backend_path(path, domain, kind, device, node);
 	if (!xs_write(domain->xs, XBT_NULL, path, value, (unsigned)strlen(value)))
 		return error_errno(err, "%s in xenstore", path);
 	return 0;
 }
 
+static bool backend_has(struct domain *domain, const char *kind, unsigned device, const char *node)
+{
+	char path[128];
+	unsigned n;
+
+	backend_path(path, domain, kind, device, node);
+
+	auto_free char *value = xs_read(domain->xs, XBT_NULL, path, &n);
+
+	return value && n > 0;
+}
+
 static int connect_disk(struct domain *domain, size_t i, struct error **err)
 {
-	const libxl_device_disk *disk = &domain->config.disks[i];
-	char value[32];
+	unsigned device = XVD_MAJOR << 8 | (unsigned)i << 4;
+	char path[PATH_MAX], value[32];
 	struct stat st;
 
-	/* where libxl's own script has done it */
-	if (!disk->script)
+	/* where libxl's own script has done it, or we have */
+	if (backend_has(domain, "vbd", device, "physical-device"))
 		return 0;
-	if (stat(disk->pdev_path, &st) < 0)
-		return error_errno(err, "%s", disk->pdev_path);
+	if (domain_open_disk(domain, i, path, err) < 0)
+		return -1;
+	if (stat(path, &st) < 0)
+		return error_errno(err, "%s", path);
 	snprintf(value, sizeof(value), "%x:%x", major(st.st_rdev), minor(st.st_rdev));
-	return backend_write(domain, "vbd", XVD_MAJOR << 8 | (unsigned)i << 4, "physical-device",
-			     value, err);
+	return backend_write(domain, "vbd", device, "physical-device", value, err);
 }
 
 static int rename_device(const char *from, const char *to, struct error **err)
@@ -140,11 +173,16 @@ static int connect_nic(struct domain *domain, size_t i, struct error **err)
 	return backend_write(domain, "vif", (unsigned)i, "hotplug-status", "connected", err);
 }
 
-int domain_connect_devices(struct domain *domain, struct error **err)
+int domain_connect_disks(struct domain *domain, struct error **err)
 {
 	for (size_t i = 0; i < domain->def->disk_count; i++)
 		if (connect_disk(domain, i, err) < 0)
 			return error_wrap(err, "disk %s", domain->def->disks[i].name);
+	return 0;
+}
+
+int domain_connect_nics(struct domain *domain, struct error **err)
+{
 	for (size_t i = 0; i < domain->def->nic_count; i++)
 		if (connect_nic(domain, i, err) < 0)
 			return error_wrap(err, "vNIC %s", domain->def->nics[i].name);

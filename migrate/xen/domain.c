@@ -356,7 +356,7 @@ static void build_ended(struct domain *domain, struct error **err)
 		return;
 	}
 	domain_arrived(domain, domain->fresh_id);
-	if (domain_connect_devices(domain, err) < 0) {
+	if (domain_connect_disks(domain, err) < 0 || domain_connect_nics(domain, err) < 0) {
 		domain->status = 1;
 		domain_destroy(domain);
 		return;

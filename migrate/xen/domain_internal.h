@@ -97,8 +97,12 @@ void domain_drop_config(struct domain *domain);
 int domain_open_disk(struct domain *domain, size_t disk, char path[PATH_MAX], struct error **err);
 void domain_close_disks(struct domain *domain);
 
-/* devices.c: tells the backends that disks and vNICs are there; vNICs get their names. */
-int domain_connect_devices(struct domain *domain, struct error **err);
+/*
+ * devices.c: tells the backends that disks (where they do not know) and vNICs are there; vNICs get
+ * their names.
+ */
+int domain_connect_disks(struct domain *domain, struct error **err);
+int domain_connect_nics(struct domain *domain, struct error **err);
 
 /* digest.c */
 int domain_digest(struct domain *domain, const char *path, struct error **err);

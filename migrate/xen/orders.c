@@ -67,6 +67,8 @@ static int order_resume(struct domain *domain, struct error **err)
 		return error_set(err, EINVAL, "not all of its state has arrived yet");
 	if (domain->doing != DOING_NOTHING)
 		return error_set(err, EBUSY, "something else is being done with it");
+	if (domain_connect_disks(domain, err) < 0)
+		return -1;
 	domain->want_running = true;
 	return domain_run(domain, err);
 }

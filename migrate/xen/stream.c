@@ -230,7 +230,7 @@ void domain_restore_ended(struct domain *domain)
 	domain->expected = false;
 	if (domain->rc == 0) {
 		domain_arrived(domain, domain->fresh_id);
-		if (domain_connect_devices(domain, &why) == 0) {
+		if (domain_connect_nics(domain, &why) == 0) {
 			domain_finished(domain);
 			domain->now.loaded = true;
 			set_phase(domain, HV_MEMORY_COMPLETED, "");

@@ -186,7 +186,7 @@ xen_files()
 xen_edgehop()
 {
 	make -s -C "$repo" -o all install DESTDIR="$1" >/dev/null
-	strip --strip-debug "$1"/usr/sbin/edgehop*
+	strip --strip-debug "$1"/usr/sbin/edgehop{,-guest,-hotskip,-xen}
 }
 
 # Hosts that start from the same memory would also draw the same random numbers, their first UUIDs included.

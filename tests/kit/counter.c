@@ -2,14 +2,14 @@
 /*
  * counter - writes that were promised to be durable, announced to an observer outside
  *
- * usage: counter CONF LOG	CONF holds "ADDRESS PORT"; runs for ever
+ * usage: counter CONF LOG	CONF holds "ADDRESS PORT [MILLISECONDS]"; runs for ever
  *        counter --check LOG	prints the highest number in LOG; fails if LOG has a hole or damage
  *
  * LOG is a ring of SLOTS records of 16 bytes: a number and its checksum, little endian. Number N
- * lies in slot N % SLOTS. About every 20 ms the next number is written and fsync()ed, and only
- * AFTER that call has returned is the line "counter N" sent as a UDP datagram. Whoever received N
- * may demand, whatever happens to the VM, that --check prints N or more. No number comes twice: a
- * start goes on behind the highest.
+ * lies in slot N % SLOTS. About every 20 ms, if nothing else is said, the next number is written
+ * and fsync()ed, and only AFTER that call has returned is the line "counter N" sent as a UDP
+ * datagram. Whoever received N may demand, whatever happens to the VM, that --check prints N or
+ * more. No number comes twice: a start goes on behind the highest.
  *
  * --check demands that of the highest number H, all of max(1, H - SLOTS + 2) .. H are there. The
  * slot left out is the one that a write which was cut off may have torn.
@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define SLOTS	  4096
-#define PERIOD_NS 20000000L
+#define PERIOD_MS 20
 
 struct record {
 	uint64_t number;
@@ -102,7 +102,7 @@ static int check(const char *path)
 	return missing > 0;
 }
 
-static int read_target(const char *path, struct sockaddr_in *to)
+static int read_target(const char *path, struct sockaddr_in *to, unsigned *period_ms)
 {
 	char address[64];
 	unsigned int port;
@@ -111,20 +111,22 @@ static int read_target(const char *path, struct sockaddr_in *to)
 
 	if (!f)
 		return -1;
-	fields = fscanf(f, "%63s %u", address, &port);
+	fields = fscanf(f, "%63s %u %u", address, &port, period_ms);
 	fclose(f);
 	memset(to, 0, sizeof(*to));
 	to->sin_family = AF_INET;
-	if (fields != 2 || port > 65535 || inet_pton(AF_INET, address, &to->sin_addr) != 1)
+	if (fields < 2 || port > 65535 || *period_ms > 60000 ||
+	    inet_pton(AF_INET, address, &to->sin_addr) != 1)
 		return -1;
 	to->sin_port = htons((uint16_t)port);
 	return 0;
 }
 
 /* Returns only if the disk says no: then there is nothing left to promise. */
-static void count(int fd, int sock, const struct sockaddr_in *to, uint64_t number)
+static void count(int fd, int sock, const struct sockaddr_in *to, uint64_t number,
+		  unsigned period_ms)
 {
-	const struct timespec pause = {.tv_nsec = PERIOD_NS};
+	const struct timespec pause = {period_ms / 1000, period_ms % 1000 * 1000000L};
 
 	for (;; number++) {
 		struct record r = {htole64(number), htole64(checksum(number))};
@@ -143,12 +145,13 @@ static void count(int fd, int sock, const struct sockaddr_in *to, uint64_t numbe
 int main(int argc, char **argv)
 {
 	static struct record ring[SLOTS];
+	unsigned period_ms = PERIOD_MS;
 	struct sockaddr_in to;
 	int fd, sock;
 
 	if (argc == 3 && !strcmp(argv[1], "--check"))
 		return check(argv[2]);
-	if (argc != 3 || read_target(argv[1], &to) < 0) {
+	if (argc != 3 || read_target(argv[1], &to, &period_ms) < 0) {
 		fprintf(stderr, "usage: counter CONF LOG | counter --check LOG\n");
 		return 2;
 	}
@@ -158,7 +161,7 @@ int main(int argc, char **argv)
 		perror(argv[2]);
 		return 1;
 	}
-	count(fd, sock, &to, highest(ring) + 1);
+	count(fd, sock, &to, highest(ring) + 1, period_ms);
 	perror(argv[2]);
 	return 1;
 }
