@@ -139,7 +139,7 @@ no_traces()
 			ip -6 rule | grep "^946:"
 			ip neigh show proxy
 			ip mptcp endpoint
-			pgrep -a "edgehop-[wkd]"
+			pgrep -a "^edgehop-[wkd]"
 			edgehop status --json | grep "\"hop\"" || true')
 		[ -z "$left" ] || fail "left over at $host: $left"
 	done
