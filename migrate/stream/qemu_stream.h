@@ -112,8 +112,8 @@ void qemu_writer_destroy(struct qemu_writer *writer); /* takes NULL */
 
 /*
  * Takes over section id, footers and block names from what the reader has seen. To be called from
- * the first part_begin() on, or when all has been fed that comes before it. -1, and nothing is taken
- * over: the reader has not come that far.
+ * the first part_begin() on, or when all has been fed that comes before it. -1, and nothing is
+ * taken over: the reader has not come that far.
  */
 int qemu_writer_format(struct qemu_writer *writer, const struct qemu_reader *reader);
 

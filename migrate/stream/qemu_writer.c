@@ -41,7 +41,8 @@ void qemu_writer_destroy(struct qemu_writer *w)
 
 int qemu_writer_format(struct qemu_writer *w, const struct qemu_reader *r)
 {
-	/* behind the first section, where a footer would be, and all has been fed: there are none */
+	/* behind the first section, where a footer would be, and all has been fed: there are none
+	 */
 	bool none = r->cutter.state == QEMU_AT_FOOTER;
 
 	if (!r->ram_known || (r->footers == QEMU_FOOTERS_UNKNOWN && !none))
