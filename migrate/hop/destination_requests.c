@@ -21,7 +21,11 @@
 
 /* What the source may ask for, one function each. */
 
-#define CHANNEL_NS (20 * NS_PER_SEC)
+/*
+ * The source has connected before it asks. Where it is not there all the same, the source has given
+ * up, and wants to be heard.
+ */
+#define CHANNEL_NS (10 * NS_PER_SEC)
 #define LOAD_NS	   (3600 * NS_PER_SEC) /* a channel's silence ends it sooner */
 #define SILENCE_MS 20000
 
