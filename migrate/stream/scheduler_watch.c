@@ -125,7 +125,7 @@ void scheduler_watch(struct scheduler *s)
 	int64_t wait_ns;
 	uint64_t drawn;
 
-	if (!s->digests || s->stage != STAGE_ROUNDS)
+	if (!s->digests || !s->sample.in || s->stage != STAGE_ROUNDS)
 		return;
 	page_ages_advance(s->ages, s->now_ns);
 	while ((drawn = bucket_draw(&s->watching, 2 * WATCHED, s->now_ns, &wait_ns)) ==
