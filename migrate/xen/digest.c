@@ -4,6 +4,9 @@
  * where there is nothing to compare. Frames are mapped as Xen has them, so what is digested is the
  * guest's memory and nothing that any stream has carried.
  *
+ * Between the end of the guest's memory and 4 GiB are devices, and frames of Xen's own that the
+ * guest has had mapped there, such as those of its grant table.
+ *
  * What the guest has granted to another domain is left out: a backend may write to it although the
  * guest is suspended, as an answer to what it asked before, and the guest asks again where it
  * arrives.
@@ -31,12 +34,13 @@
 
 #define BATCH	    256
 #define GRANT_PAGES 64
-#define DEVICES	    0xf0000ull /* frames from here to 4 GiB are devices' */
+#define DEVICES	    0xf0000ull /* memory that has no room below this goes on above 4 GiB */
 #define DEVICES_END 0x100000ull
 
 struct digests {
 	xenforeignmemory_handle *memory;
 	uint32_t domain;
+	uint64_t memory_end; /* below 4 GiB */
 	uint64_t count;
 	uint64_t *of; /* each page */
 };
@@ -66,7 +70,7 @@ static void digest_all(struct digests *d)
 	for (uint64_t first = 0; first < d->count; first += BATCH) {
 		uint64_t left = d->count - first;
 
-		if (first >= DEVICES && first < DEVICES_END)
+		if (first >= d->memory_end && first < DEVICES_END)
 			continue;
 		digest_batch(d, first, left < BATCH ? (size_t)left : BATCH);
 	}
@@ -106,10 +110,12 @@ static int write_digests(const struct digests *d, const char *path, struct error
 
 int domain_digest(struct domain *domain, const char *path, struct error **err)
 {
-	struct digests d = {.domain = domain->id};
+	struct digests d = {.domain = domain->id, .memory_end = domain->def->memory / XC_PAGE_SIZE};
 	xen_pfn_t last;
 	int result = -1;
 
+	if (d.memory_end > DEVICES)
+		d.memory_end = DEVICES;
 	if (domain->now.state != HV_PAUSED && domain->now.state != HV_SENT)
 		return error_set(err, EBUSY, "found it %s, expected it to stand still",
 				 hv_state_name(domain->now.state));
