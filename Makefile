@@ -148,7 +148,7 @@ FUZZ_qemu-stream := $(wildcard migrate/stream/qemu_*.c) migrate/stream/cutter.c 
 FUZZ_codec := migrate/codec/page_decoder.c migrate/codec/replay.c migrate/codec/payload.c migrate/codec/piece_store.c \
 	migrate/codec/pieces.c common/error.c
 FUZZ_LIBS_codec := -lzstd -llz4
-FUZZ_coded-stream := migrate/codec/stream_decoder.c $(FUZZ_codec) $(wildcard migrate/stream/qemu_*.c migrate/stream/xen_*.c) \
+FUZZ_coded-stream := migrate/codec/stream_decoder.c migrate/codec/coded_stream.c $(FUZZ_codec) $(wildcard migrate/stream/qemu_*.c migrate/stream/xen_*.c) \
 	$(wildcard migrate/stream/stream_format_*.c) migrate/stream/cutter.c
 FUZZ_LIBS_coded-stream := $(FUZZ_LIBS_codec)
 FUZZ_xen-stream := $(wildcard migrate/stream/xen_*.c) migrate/stream/cutter.c common/error.c

@@ -9,10 +9,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/bytes.h"
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "migrate/codec/stream_decoder.h"
@@ -103,14 +103,6 @@ struct codec_pipe {
 	struct error *why;
 };
 
-static double thread_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 /* ---- An encoder ---- */
 
 static void set_mark(struct codec_pipe *p, const struct stream_encoder_stats *stats)
@@ -155,7 +147,7 @@ static void measure_link(struct codec_pipe *p, int64_t now)
 	p->busy &= byte_queue_length(&p->out) > 0;
 	if (now - p->window_ns < WINDOW_NS)
 		return;
-	cpu_s = thread_s();
+	cpu_s = clock_thread_s();
 	learn_rate(p, (double)(now - p->window_ns) / 1e9, (double)(delivered - p->window_delivered),
 		   cpu_s - p->window_cpu_s);
 	p->window_ns = now;
@@ -185,17 +177,16 @@ static void choose_way(struct codec_pipe *p, const struct stream_encoder_stats *
 /* After each call that has the encoder work, which began at `begun`. */
 static void note_work(struct codec_pipe *p, double begun)
 {
-	p->sample_s += thread_s() - begun;
+	p->sample_s += clock_thread_s() - begun;
 	stream_encoder_stats(p->encoder, &p->stats.stream);
 	set_mark(p, &p->stats.stream);
 	choose_way(p, &p->stats.stream);
-	codec_control_report(p->control, &p->stats.control);
 }
 
 static int encoder_feed(struct codec_pipe *p, const uint8_t *bytes, size_t n, size_t *used,
 			struct error **err)
 {
-	double begun = thread_s();
+	double begun = clock_thread_s();
 
 	if (stream_encoder_feed(p->encoder, bytes, n, &p->out, err) < 0)
 		return -1;
@@ -206,7 +197,7 @@ static int encoder_feed(struct codec_pipe *p, const uint8_t *bytes, size_t n, si
 
 static int encoder_idle(struct codec_pipe *p, struct error **err)
 {
-	double begun = thread_s();
+	double begun = clock_thread_s();
 
 	if (!stream_encoder_waits(p->encoder))
 		return 0;
@@ -425,22 +416,16 @@ static void *pipe_main(void *arg)
 
 /* ---- From outside ---- */
 
-static void close_if_open(int fd)
-{
-	if (fd >= 0)
-		close(fd);
-}
-
 static void pipe_free(struct codec_pipe *p)
 {
 	stream_encoder_destroy(p->encoder);
 	stream_decoder_destroy(p->decoder);
 	codec_control_destroy(p->control);
 	byte_queue_clear(&p->out);
-	close_if_open(p->listen_fd);
-	close_if_open(p->from);
-	close_if_open(p->to);
-	close_if_open(p->wake);
+	cleanup_close(&p->listen_fd);
+	cleanup_close(&p->from);
+	cleanup_close(&p->to);
+	cleanup_close(&p->wake);
 	error_free(p->why);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
@@ -452,8 +437,8 @@ static struct codec_pipe *create(int from, int listen_fd, int to, const struct s
 	struct codec_pipe *p = calloc(1, sizeof(*p));
 
 	if (!p) {
-		close_if_open(from);
-		close_if_open(listen_fd);
+		cleanup_close(&from);
+		cleanup_close(&listen_fd);
 		close(to);
 		error_set(err, ENOMEM, "no memory for a coded stream");
 		return NULL;
@@ -556,5 +541,6 @@ void codec_pipe_stats(struct codec_pipe *p, struct codec_pipe_stats *stats)
 {
 	pthread_mutex_lock(&p->lock);
 	*stats = p->stats;
+	codec_control_report(p->control, &stats->control);
 	pthread_mutex_unlock(&p->lock);
 }

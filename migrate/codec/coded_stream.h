@@ -40,6 +40,9 @@ enum coded_format {
 	CODED_FORMATS
 };
 
+struct stream_format;
+extern const struct stream_format *const coded_stream_formats[CODED_FORMATS]; /* stream_format.h */
+
 enum coded_record {
 	CODED_OPAQUE = 1,
 	CODED_PACKED,

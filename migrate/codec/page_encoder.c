@@ -5,9 +5,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "migrate/codec/piece_store.h"
 
 const struct codec_options codec_defaults = {
@@ -27,14 +27,6 @@ struct page_encoder {
 	uint32_t units;
 	double coder_s;
 };
-
-static double thread_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 static int check_options(const struct codec_options *o, struct error **err)
 {
@@ -124,7 +116,7 @@ static int put_batch(struct page_encoder *e, struct byte_queue *out, struct erro
 {
 	struct unit_batch *b = e->batch;
 	size_t before = CODEC_BATCH_SIZE + b->ops_size, coded;
-	double begun = thread_s();
+	double begun = clock_thread_s();
 	uint8_t *p = byte_queue_reserve(out, before + payload_bound(b->payload_size));
 	unsigned flags;
 
@@ -133,7 +125,7 @@ static int put_batch(struct page_encoder *e, struct byte_queue *out, struct erro
 	if (payload_code(e->coder, e->way.payload, b->payload, b->payload_size, p + before, &coded,
 			 &flags, err) < 0)
 		return -1;
-	e->coder_s += thread_s() - begun;
+	e->coder_s += clock_thread_s() - begun;
 	p[0] = RECORD_BATCH;
 	p[1] = (uint8_t)e->way.payload.method;
 	p[2] = 0;

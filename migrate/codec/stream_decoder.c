@@ -57,11 +57,6 @@ struct stream_decoder {
 	struct byte_queue *out; /* during a call */
 };
 
-static const struct stream_format *const formats[] = {
-	[CODED_QEMU] = &stream_format_qemu,
-	[CODED_XEN] = &stream_format_xen,
-};
-
 static int put(struct stream_decoder *d, const uint8_t *bytes, size_t n, struct error **err)
 {
 	uint8_t *place = byte_queue_reserve(d->out, n);
@@ -258,7 +253,7 @@ static int take_header(struct stream_decoder *d, const uint8_t *bytes, struct er
 				 "coded stream: found %" PRIu64 " pages, expected %" PRIu64
 				 " at the most",
 				 get_be64(bytes + 8), d->guest_pages);
-	d->format = formats[bytes[5]];
+	d->format = coded_stream_formats[bytes[5]];
 	d->writer = d->format->create(&events, d, get_be64(bytes + 8), err);
 	cutter_await(&d->cutter, 0, PART_RECORD, CODED_RECORD_SIZE);
 	return d->writer ? 0 : -1;

@@ -50,11 +50,6 @@ struct stream_encoder {
 	struct stream_encoder_stats stats;
 };
 
-static const struct stream_format *const formats[] = {
-	[CODED_QEMU] = &stream_format_qemu,
-	[CODED_XEN] = &stream_format_xen,
-};
-
 static uint8_t *reserve(struct byte_queue *q, size_t n, struct error **err)
 {
 	uint8_t *place = byte_queue_reserve(q, n);
@@ -306,7 +301,7 @@ struct stream_encoder *stream_encoder_create(enum coded_format format, uint64_t 
 	}
 	e->name = format;
 	e->guest_pages = pages;
-	e->format = formats[format];
+	e->format = coded_stream_formats[format];
 	e->reader = e->format->create(&events, e, pages, err);
 	if (e->reader)
 		e->pages = page_encoder_create(options, err);

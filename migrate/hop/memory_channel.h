@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "migrate/codec/coded_stream.h"
 #include "migrate/config/vm_def.h"
 #include "migrate/stream/stream_format.h"
 
@@ -18,9 +19,9 @@ static inline uint64_t memory_channel_pages(const struct vm_def *vm)
 	return (vm->memory + (4ull << 30)) / STREAM_PAGE;
 }
 
-static inline const struct stream_format *memory_channel_format(const struct vm_def *vm)
+static inline enum coded_format memory_channel_format(const struct vm_def *vm)
 {
-	return vm_def_is_xen(vm) ? &stream_format_xen : &stream_format_qemu;
+	return vm_def_is_xen(vm) ? CODED_XEN : CODED_QEMU;
 }
 
 #endif

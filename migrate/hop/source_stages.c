@@ -253,7 +253,7 @@ static int choose_coding(struct source *s, struct encoder_options *coder, struct
 
 	if (cache > vm->memory)
 		cache = vm->memory;
-	*coder = (struct encoder_options){.format = vm_def_is_xen(vm) ? CODED_XEN : CODED_QEMU,
+	*coder = (struct encoder_options){.format = memory_channel_format(vm),
 					  .pages = vm_def_is_xen(vm) ? memory_channel_pages(vm) : 0,
 					  .codec = codec_defaults,
 					  .cores = 1,
@@ -275,7 +275,7 @@ int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err
 
 	if (s->job->coding && choose_coding(s, &coder, err) < 0)
 		return -1;
-	pages.format = memory_channel_format(vm);
+	pages.format = coded_stream_formats[memory_channel_format(vm)];
 	pages.pages = memory_channel_pages(vm);
 	pages.downtime_ns = s->downtime_ns;
 	if (schedule && pages.rule == HOT_EXPECTED)

@@ -134,7 +134,11 @@ static int attach(struct door_side *d, const struct door_request *request, int f
 	d->channels[i].relay = relay_start(channel, fd, request->silence_ms, err);
 	d->channels[i].told = false;
 	memcpy(d->channels[i].name, request->channel, DOOR_NAME);
-	return d->channels[i].relay ? 0 : -1;
+	if (d->channels[i].relay)
+		return 0;
+	codec_pipe_destroy(d->channels[i].decode);
+	d->channels[i].decode = NULL;
+	return -1;
 }
 
 static void serve(struct door_side *d, const struct door_request *request, int fd)

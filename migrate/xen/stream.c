@@ -65,8 +65,10 @@ int domain_send(struct domain *domain, const char *path, const struct xen_bounds
 				 hv_state_name(domain->now.state));
 	close_stream(domain);
 	domain->stream = local_connect(path, err);
-	if (domain->stream < 0 || helper_limit(domain->helper, bounds, err) < 0)
+	if (domain->stream < 0 || helper_limit(domain->helper, bounds, err) < 0) {
+		close_stream(domain);
 		return -1;
+	}
 	helper_begin(domain->helper);
 	domain->told = false;
 	memset(&domain->now.memory, 0, sizeof(domain->now.memory));

@@ -11,6 +11,7 @@
 #include "migrate/codec/piece_index.h"
 #include "migrate/codec/piece_store.h"
 #include "migrate/codec/pieces.h"
+#include "tests/fuzz/rig.h"
 
 #define SLOTS 3000u
 
@@ -18,10 +19,7 @@ static uint64_t state = 0x243f6a8885a308d3ull;
 
 static uint64_t next(void)
 {
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state;
+	return rig_random(&state);
 }
 
 static void fill_random(uint8_t *to, size_t n)

@@ -144,8 +144,9 @@ static inline void encode(enum coded_format format, const uint8_t *bytes, size_t
 	stream_encoder_destroy(e);
 }
 
-/* 0, or the error's code. What came out is in `out` in any case. */
-static inline int decode(const uint8_t *bytes, size_t n, size_t most, struct byte_queue *out)
+/* 0, or the error's code, and *why (may be NULL). What came out is in `out` in any case. */
+static inline int decode(const uint8_t *bytes, size_t n, size_t most, struct byte_queue *out,
+			 struct error **why)
 {
 	struct stream_decoder *d = stream_decoder_create(&small_limits, GUEST_PAGES, NULL);
 	struct byte_queue some = {0};
@@ -174,12 +175,11 @@ static inline int decode(const uint8_t *bytes, size_t n, size_t most, struct byt
 		stream_decoder_end(d, &err);
 	byte_queue_clear(&some);
 	stream_decoder_destroy(d);
-	if (err && getenv("VERBOSE"))
-		print_message("%s\n", error_text(err));
-	return err ? err->code : 0;
+	result = err ? err->code : 0;
+	if (why)
+		*why = steal_ptr(err);
+	return result;
 }
-
-static const struct stream_format *const said_formats[] = {&stream_format_qemu, &stream_format_xen};
 
 /* Through both ends: the same is said. Returns how many bytes went between. */
 static inline size_t assert_same(enum coded_format format, const uint8_t *bytes, size_t n,
@@ -189,12 +189,13 @@ static inline size_t assert_same(enum coded_format format, const uint8_t *bytes,
 	struct byte_queue coded = {0}, out = {0};
 	size_t size;
 
-	assert_int_equal(said_by(&before, said_formats[format], bytes, n), 0);
+	assert_int_equal(said_by(&before, coded_stream_formats[format], bytes, n), 0);
 	encode(format, bytes, n, most, flush, &coded);
 	size = byte_queue_length(&coded);
-	assert_int_equal(decode(coded.data, size, most, &out), 0);
-	assert_int_equal(said_by(&after, said_formats[format], out.data, byte_queue_length(&out)),
-			 0);
+	assert_int_equal(decode(coded.data, size, most, &out, NULL), 0);
+	assert_int_equal(
+		said_by(&after, coded_stream_formats[format], out.data, byte_queue_length(&out)),
+		0);
 	assert_memory_equal(&before, &after, sizeof(before));
 	byte_queue_clear(&coded);
 	byte_queue_clear(&out);
