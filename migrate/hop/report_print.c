@@ -99,7 +99,8 @@ static void print_hot_skip(const json_t *report, FILE *out)
 			text_at(skip, "rule"), (int)bytes_at(skip, "rounds"),
 			units_bytes_text(left_out * 4096, size), (int)bytes_at(skip, "pages_in"));
 	if (stuck)
-		fprintf(out, "  the VM kept %s dirty, at one time a pause of %.0f ms\n",
+		fprintf(out, "  after %.0f s the VM kept %s dirty, a pause of %.0f ms\n",
+			json_number_value(json_object_get(stuck, "after_seconds")),
 			units_bytes_text(bytes_at(stuck, "bytes"), size),
 			json_number_value(json_object_get(stuck, "downtime_ms")));
 	if (throttled)

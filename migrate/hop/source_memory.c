@@ -157,7 +157,9 @@ static void say_stuck(struct source *s, const struct memory_stream_stats *stats)
 	log_warn("%s", s->progress.message);
 	report_set(
 		s->report, "not_converging",
-		json_pack("{s:I, s:f}", "bytes", (json_int_t)least, "downtime_ms", seconds * 1e3));
+		json_pack("{s:I, s:f, s:f}", "bytes", (json_int_t)least, "downtime_ms",
+			  seconds * 1e3, "after_seconds",
+			  (double)(clock_ns() - s->started_ns) / 1e9));
 }
 
 static int throttle(struct source *s, unsigned rounds, struct error **err)

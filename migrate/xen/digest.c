@@ -9,7 +9,8 @@
  *
  * What the guest has granted to another domain is left out: a backend may write to it although the
  * guest is suspended, as an answer to what it asked before, and the guest asks again where it
- * arrives.
+ * arrives. So is the page that Xen shares with the guest: Xen writes the time into it, and a guest
+ * has it mapped anew where it arrives, over a page of its own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -100,6 +101,18 @@ static void leave_out_granted(struct digests *d)
 	xenforeignmemory_unmap_resource(d->memory, resource);
 }
 
+static int leave_out_shared_info(struct digests *d, xc_interface *xc, struct error **err)
+{
+	xc_dominfo_t info;
+
+	if (xc_domain_getinfo(xc, d->domain, 1, &info) != 1 || info.domid != d->domain)
+		return error_errno(err, "domain %u", d->domain);
+	if (info.shared_info_frame < d->count)
+		d->of[info.shared_info_frame] = 0;
+	log_info("the page shared with Xen is frame %lx", info.shared_info_frame);
+	return 0;
+}
+
 static int write_digests(const struct digests *d, const char *path, struct error **err)
 {
 	auto_close fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -129,7 +142,9 @@ int domain_digest(struct domain *domain, const char *path, struct error **err)
 	} else {
 		digest_all(&d);
 		leave_out_granted(&d);
-		result = write_digests(&d, path, err);
+		result = leave_out_shared_info(&d, domain->xc, err) < 0
+				 ? -1
+				 : write_digests(&d, path, err);
 	}
 	if (d.memory)
 		xenforeignmemory_close(d.memory);
