@@ -8,7 +8,8 @@
 
 /*
  * A hypervisor's memory stream on its way through an encoder, or out of a decoder, in a thread of
- * its own. What comes back (the return path) goes through unchanged.
+ * its own (and those of the encoder's lanes). What comes back (the return path) goes through
+ * unchanged.
  *
  *     hypervisor <==> encoder <==> relay, channel ... relay <==> decoder <==> hypervisor
  *
@@ -27,8 +28,8 @@ struct encoder_options {
 	enum coded_format format;
 	uint64_t pages; /* as stream_encoder_create */
 	struct codec_options codec;
-	unsigned cores;		    /* that may code at the same time: so far one thread does */
-	enum control_way strongest; /* the last way that may be taken */
+	unsigned cores;			 /* that may code at the same time */
+	enum control_way strongest;	 /* the last way that may be taken */
 	codec_pipe_delivered *delivered; /* for the link's rate */
 	void *arg;
 };
