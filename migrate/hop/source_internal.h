@@ -113,8 +113,15 @@ int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err
 /* What the page scheduler did, into the report. */
 void source_report_memory(struct source *s);
 
-/* What the coder made of it, and why so. */
-void source_report_coding(struct source *s);
+/* What the coder made of a transfer, and why so. */
+void source_report_coding(struct source *s, const struct transfer *transfer);
+
+/*
+ * How a stream is coded, by the job's options: a cache that is a share (1 / sharers) of the job's,
+ * of no use beyond the bytes that there are. format and pages are left to the caller.
+ */
+int source_choose_coding(struct source *s, struct encoder_options *coder, uint64_t bytes,
+			 size_t sharers, struct error **err);
 
 /* One request to the destination; *answer (may be NULL) is the caller's to decref. */
 int source_call(struct source *s, json_t *request, int64_t time_ns, json_t **answer,

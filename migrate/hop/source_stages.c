@@ -31,6 +31,8 @@
 #define INCOMING_NS (60 * NS_PER_SEC)
 #define LOCK_NS	    (3 * NS_PER_SEC)
 
+#define CODING_LEAST (1u << 20) /* bytes: the least that a coder's cache may have */
+
 /* Who the far side is, before anything is written anywhere. */
 static int greet(struct source *s, struct remote *remote, struct error **err)
 {
@@ -245,22 +247,29 @@ static void let_look(struct source *s, struct scheduler_options *pages)
 	pages->peek_bytes = s->guest_memory.bytes;
 }
 
-/* A cache is of no use beyond what the guest has. */
+int source_choose_coding(struct source *s, struct encoder_options *coder, uint64_t bytes,
+			 size_t sharers, struct error **err)
+{
+	uint64_t cache = s->job->coding_cache / sharers;
+
+	if (cache > bytes)
+		cache = bytes;
+	*coder = (struct encoder_options){
+		.codec = codec_defaults, .cores = 1, .strongest = WAY_ZSTD_13};
+	coder->codec.cache_bytes = cache > CODING_LEAST ? cache : CODING_LEAST;
+	if (getrandom(&coder->codec.seed, sizeof(coder->codec.seed), 0) < 0)
+		return error_errno(err, "random seed");
+	return 0;
+}
+
 static int choose_coding(struct source *s, struct encoder_options *coder, struct error **err)
 {
 	const struct vm_def *vm = s->env.facts->vm;
-	uint64_t cache = s->job->coding_cache;
 
-	if (cache > vm->memory)
-		cache = vm->memory;
-	*coder = (struct encoder_options){.format = memory_channel_format(vm),
-					  .pages = vm_def_is_xen(vm) ? memory_channel_pages(vm) : 0,
-					  .codec = codec_defaults,
-					  .cores = 1,
-					  .strongest = WAY_ZSTD_13};
-	coder->codec.cache_bytes = cache;
-	if (getrandom(&coder->codec.seed, sizeof(coder->codec.seed), 0) < 0)
-		return error_errno(err, "random seed");
+	if (source_choose_coding(s, coder, vm->memory, 1, err) < 0)
+		return -1;
+	coder->format = memory_channel_format(vm);
+	coder->pages = vm_def_is_xen(vm) ? memory_channel_pages(vm) : 0;
 	return 0;
 }
 
