@@ -73,10 +73,14 @@ static void print_transport(const json_t *report, FILE *out)
 static void print_wishes(const json_t *report, FILE *out)
 {
 	uint64_t limit = bytes_at(report, "rate_limit");
+	uint64_t host_limit = bytes_at(report, "host_rate_limit");
 	char rate[UNITS_TEXT];
 
 	if (limit)
 		fprintf(out, "  rate limit: %s\n", units_rate_text((double)limit, rate));
+	if (host_limit)
+		fprintf(out, "  rate limit of all hops to that host: %s\n",
+			units_rate_text((double)host_limit, rate));
 	if (json_is_false(json_object_get(report, "encrypted")))
 		fprintf(out, "  disk and memory went unencrypted, as was asked for\n");
 	if (json_is_true(json_object_get(report, "forced")))

@@ -183,6 +183,21 @@ static int start_disk(struct source *s, size_t i, struct error **err)
 	return 0;
 }
 
+int source_mirrors_left(struct source *s, uint64_t *left, struct error **err)
+{
+	*left = 0;
+	for (size_t i = 0; i < s->env.facts->vm->disk_count; i++) {
+		struct hv_mirror mirror;
+
+		if (s->carried.disks[i] || !travels(s, i))
+			continue;
+		if (hv_mirror_progress(s->env.vm, i, &mirror, err) < 0)
+			return -1;
+		*left += mirror.total > mirror.done ? mirror.total - mirror.done : 0;
+	}
+	return 0;
+}
+
 static int look_at_disk(struct source *s, size_t i, struct disk_progress *now, struct error **err)
 {
 	struct hv_mirror mirror;

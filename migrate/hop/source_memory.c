@@ -107,7 +107,8 @@ static int look_at_memory(struct source *s, struct error **err)
 	s->progress.total = memory.transferred + memory.remaining;
 	s->progress.round = memory.rounds;
 	s->progress.expected_downtime_ns = memory.downtime_ns;
-	if (memory.rounds > 1 && source_write_twice(s, err) < 0)
+	if ((memory.rounds > 1 && source_write_twice(s, err) < 0) ||
+	    source_share_look(s, memory.rounds, err) < 0)
 		return -1;
 	if (memory.transferred > 1 << 20 && fault_point("memory-copy", err) < 0)
 		return -1;
@@ -255,6 +256,7 @@ int source_memory(struct source *s, struct error **err)
 	}
 	if (!s->paused_ns)
 		s->paused_ns = clock_ns();
+	source_share_evenly(s);
 	if (s->memory.stream)
 		memory_stream_finish(s->memory.stream);
 	return fault_point("paused", err);

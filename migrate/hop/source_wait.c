@@ -227,6 +227,12 @@ static uint64_t arrived_by(void *coder)
 	return codec_pipe_arrived(coder);
 }
 
+/* A carried disk's writes are waited for: they yield to nobody, and come in by another way. */
+static struct pacer *pacer_of(const struct source *s, const struct transfer *transfer)
+{
+	return transfer == &s->memory ? s->pacer : s->disk_pacer;
+}
+
 /*
  * hypervisor -> scheduler -> coder -> relay, of which the first two may be missing, but not both.
  * listen_fd is what the first of them takes the hypervisor's connection from.
@@ -242,7 +248,7 @@ static int start_through(struct source *s, struct transfer *transfer, struct cha
 		close(listen_fd);
 		return -1;
 	}
-	relay_set_pacer(transfer->relay, s->pacer);
+	relay_set_pacer(transfer->relay, pacer_of(s, transfer));
 	if (!through->coder) {
 		transfer->stream = memory_stream_start(listen_fd, link_fd, through->pages,
 						       delivered_by, transfer->relay, err);
@@ -300,7 +306,7 @@ int source_transfer_listen(struct source *s, struct transfer *transfer, const ch
 	transfer->relay = relay_start_on_accept(c, listen_fd, SILENCE_MS, err);
 	if (!transfer->relay)
 		return -1;
-	relay_set_pacer(transfer->relay, s->pacer);
+	relay_set_pacer(transfer->relay, pacer_of(s, transfer));
 	return 0;
 }
 
