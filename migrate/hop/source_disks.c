@@ -142,7 +142,7 @@ static int choose_coding(struct source *s, size_t i, struct encoder_options *cod
 static int start_mirror(struct source *s, size_t i, struct error **err)
 {
 	char channel[DISK_CHANNEL], path[PATH_MAX];
-	struct encoder_options coder;
+	struct encoder_options coder = {0};
 	struct transfer_through through = {.coder = s->job->coding ? &coder : NULL};
 
 	disk_channel(i, 0, channel);
