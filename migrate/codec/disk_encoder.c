@@ -34,6 +34,7 @@ struct disk_encoder {
 	uint8_t text[CODED_TEXT_MOST];
 	size_t text_size;
 	size_t item, pieces; /* the last item's start, and its pieces; of an empty text: nothing */
+	bool batch;	     /* there are blocks in it */
 	bool begun;	     /* the header is out */
 	uint64_t before;     /* bytes in `out` when the call began */
 	struct stream_encoder_stats stats;
@@ -108,13 +109,18 @@ static int send_units(struct disk_encoder *e, struct error **err)
 	return 0;
 }
 
+/*
+ * The codec's stream begins with the first block, not before: it has the other end take its memory,
+ * and NBD's servers give a client no more than 10 s for the handshake.
+ */
 static int send_all(struct disk_encoder *e, struct error **err)
 {
 	if (e->text_size == 0)
 		return 0;
-	return page_encoder_flush(e->blocks, &e->units, err) < 0 || send_text(e, err) < 0
-		       ? -1
-		       : send_units(e, err);
+	if (e->batch && page_encoder_flush(e->blocks, &e->units, err) < 0)
+		return -1;
+	e->batch = false;
+	return send_text(e, err) < 0 ? -1 : send_units(e, err);
 }
 
 /* ---- The text ---- */
@@ -163,6 +169,7 @@ static int on_block(void *arg, uint64_t block, const uint8_t *content, unsigned 
 	e->pieces += pieces;
 	put_be16(e->text + e->item + 2, (uint16_t)e->pieces);
 	e->stats.pages++;
+	e->batch = true;
 	if (page_encoder_put(e->blocks, block, content, pieces, &e->units, err) < 0)
 		return -1;
 	return byte_queue_length(&e->units) ? send_all(e, err) : 0;

@@ -155,6 +155,31 @@ static void test_less(void **unused)
 	byte_queue_clear(&q);
 }
 
+/* The handshake is text alone: no units, for which the other end would take its memory. */
+static void test_handshake(void **unused)
+{
+	struct disk_encoder *e = disk_encoder_create(&disk_cache, NULL);
+	struct byte_queue q = {0}, coded = {0};
+
+	(void)unused;
+	put_handshake(&q);
+	for (size_t i = 0; i < byte_queue_length(&q); i++) {
+		assert_int_equal(disk_encoder_feed(e, q.data + i, 1, &coded, NULL), 0);
+		assert_int_equal(disk_encoder_flush(e, &coded, NULL), 0);
+	}
+	byte_queue_consume(&coded, CODED_DISK_HEADER_SIZE);
+	assert_true(byte_queue_length(&coded) > byte_queue_length(&q));
+	while (byte_queue_length(&coded)) {
+		uint32_t head = get_be32(coded.data + coded.start);
+
+		assert_int_not_equal(head >> 24, CODED_DISK_UNITS);
+		byte_queue_consume(&coded, CODED_DISK_RECORD_SIZE + (head & CODED_DISK_BODY_MOST));
+	}
+	disk_encoder_destroy(e);
+	byte_queue_clear(&q);
+	byte_queue_clear(&coded);
+}
+
 /* Requests wait for each other as long as the link has enough to do: one batch, one text. */
 static void test_batches(void **unused)
 {
@@ -509,6 +534,7 @@ int main(void)
 		cmocka_unit_test(test_cut_at_every_byte),
 		cmocka_unit_test(test_flushed),
 		cmocka_unit_test(test_less),
+		cmocka_unit_test(test_handshake),
 		cmocka_unit_test(test_batches),
 		cmocka_unit_test(test_foreign),
 		cmocka_unit_test(test_extended),
