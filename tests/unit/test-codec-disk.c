@@ -130,20 +130,20 @@ static void test_less(void **unused)
 {
 	struct byte_queue q = {0};
 	struct random random;
-	uint8_t noise[64 << 10];
+	uint8_t noise[64 << 10], *p;
 	size_t n, coded;
 
 	(void)unused;
 	random_seed(&random, 5);
 	fill_noise(noise, sizeof(noise), &random);
 	put_handshake(&q);
-	/* the same in three places, with a write's header before each block */
+	/* the same in three places, in one write */
+	p = put_write(&q, 0, 48 * 4096);
 	for (unsigned i = 0; i < 48; i++)
-		memcpy(put_write(&q, i * 4096, 4096), noise + i % 16 * 4096, 4096);
-	/* and again where it is, but for a word */
+		memcpy(p + i * 4096, noise + i % 16 * 4096, 4096);
+	/* and again where it is, but for a word, with a write's header before each block */
 	for (unsigned i = 0; i < 48; i++) {
-		uint8_t *p = put_write(&q, i * 4096, 4096);
-
+		p = put_write(&q, i * 4096, 4096);
 		memcpy(p, noise + i % 16 * 4096, 4096);
 		p[i * 11] ^= 0x55;
 	}
