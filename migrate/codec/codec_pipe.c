@@ -16,6 +16,9 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "migrate/codec/coder.h"
+#include "migrate/codec/disk_decoder.h"
+#include "migrate/codec/disk_encoder.h"
 #include "migrate/codec/stream_decoder.h"
 
 #define LOG_MODULE "codec"
@@ -23,9 +26,9 @@
 /*
  * Theory of operation
  *
- * One thread, non-blocking sockets, a poll loop. Forth: what was read goes into the stage (an
- * encoder or a decoder), what the stage makes into `out`, that into the far socket; nothing is read
- * while `out` is full. Back: bytes are copied as they come.
+ * One thread, non-blocking sockets, a poll loop. Forth: what was read goes into the coder (an
+ * encoder or a decoder), what that makes into `out`, and from there into the far socket; nothing is
+ * read while `out` is full. Back: bytes are copied as they come.
  *
  * An encoder keeps marks of how many bytes in made how many bytes out, so that "so much has
  * arrived" can be told of the hypervisor's stream.
@@ -52,30 +55,20 @@
 #define LINK_BUFFER (128 << 10)
 #define SAMPLE	    (1u << 20) /* bytes of content in a sample of the time that coding takes */
 
-struct stage {
-	/* Takes as many of the n bytes as there is room for. */
-	int (*feed)(struct codec_pipe *p, const uint8_t *bytes, size_t n, size_t *used,
-		    struct error **err);
-	/* Nothing more has come, and `out` is empty. */
-	int (*idle)(struct codec_pipe *p, struct error **err);
-	int (*end)(struct codec_pipe *p, struct error **err);
-};
-
 struct mark {
 	uint64_t in, out;
 };
 
 struct codec_pipe {
-	const struct stage *stage;
+	const struct coder *coder;
 	int listen_fd, from, to;
 	int wake; /* eventfd: stop */
 	pthread_t thread;
 
 	/* the thread's own */
-	struct stream_decoder *decoder;
 	uint8_t in[IN_SIZE];
 	size_t in_start, in_end;
-	bool in_ended, stage_ended, out_ended;
+	bool in_ended, coder_ended, out_ended;
 	struct byte_queue out;
 	uint64_t given; /* bytes put into `to` */
 	uint8_t back[BACK_SIZE];
@@ -98,9 +91,9 @@ struct codec_pipe {
 	uint64_t sample_in, sample_out;
 	double sample_s, sample_coder_s;
 
-	pthread_mutex_t lock; /* of what follows */
-	struct stream_encoder *encoder;
-	struct codec_control *control;
+	pthread_mutex_t lock;	       /* of what follows */
+	void *object;		       /* the coder's */
+	struct codec_control *control; /* NULL: it decodes */
 	uint64_t arrived;
 	struct codec_pipe_stats stats;
 	struct error *why;
@@ -181,8 +174,7 @@ static void choose_way(struct codec_pipe *p, const struct stream_encoder_stats *
 	if (p->lanes == 1)
 		sample.front_s -= fmin(sample.payload_s, sample.front_s);
 	codec_control_note(p->control, &sample);
-	stream_encoder_use(p->encoder,
-			   control_way_of(codec_control_choose(p->control, clock_ns())));
+	p->coder->use(p->object, control_way_of(codec_control_choose(p->control, clock_ns())));
 	p->sample_in = stats->content_in;
 	p->sample_out = stats->content_out;
 	p->sample_coder_s = stats->coder_s;
@@ -193,63 +185,38 @@ static void choose_way(struct codec_pipe *p, const struct stream_encoder_stats *
 static void note_work(struct codec_pipe *p, double begun)
 {
 	p->sample_s += clock_thread_s() - begun;
-	stream_encoder_stats(p->encoder, &p->stats.stream);
+	p->coder->stats(p->object, &p->stats.stream);
 	set_mark(p, &p->stats.stream);
 	choose_way(p, &p->stats.stream);
 }
 
-static int encoder_feed(struct codec_pipe *p, const uint8_t *bytes, size_t n, size_t *used,
-			struct error **err)
-{
-	double begun = clock_thread_s();
+/* ---- Either ---- */
 
-	if (stream_encoder_feed(p->encoder, bytes, n, &p->out, err) < 0)
+static int feed(struct codec_pipe *p, const uint8_t *bytes, size_t n, size_t *used,
+		struct error **err)
+{
+	double begun = p->control ? clock_thread_s() : 0;
+
+	if (p->coder->feed(p->object, bytes, n, used, &p->out, err) < 0)
 		return -1;
-	*used = n;
-	note_work(p, begun);
+	if (p->control)
+		note_work(p, begun);
 	return 0;
 }
 
-static int encoder_idle(struct codec_pipe *p, struct error **err)
+/* Nothing more has come, and `out` is empty. */
+static int idle(struct codec_pipe *p, struct error **err)
 {
-	double begun = clock_thread_s();
+	double begun;
 
-	if (!stream_encoder_waits(p->encoder))
+	if (!p->control || !p->coder->waits(p->object))
 		return 0;
-	if (stream_encoder_flush(p->encoder, &p->out, err) < 0)
+	begun = clock_thread_s();
+	if (p->coder->flush(p->object, &p->out, err) < 0)
 		return -1;
 	note_work(p, begun);
 	return 0;
 }
-
-static int encoder_end(struct codec_pipe *p, struct error **err)
-{
-	return stream_encoder_end(p->encoder, &p->out, err);
-}
-
-static const struct stage encoder_stage = {encoder_feed, encoder_idle, encoder_end};
-
-/* ---- A decoder ---- */
-
-static int decoder_feed(struct codec_pipe *p, const uint8_t *bytes, size_t n, size_t *used,
-			struct error **err)
-{
-	return stream_decoder_feed(p->decoder, bytes, n, used, &p->out, err);
-}
-
-static int decoder_idle(struct codec_pipe *p, struct error **err)
-{
-	(void)p;
-	(void)err;
-	return 0;
-}
-
-static int decoder_end(struct codec_pipe *p, struct error **err)
-{
-	return stream_decoder_end(p->decoder, err);
-}
-
-static const struct stage decoder_stage = {decoder_feed, decoder_idle, decoder_end};
 
 /* ---- Moving bytes; under lock ---- */
 
@@ -259,28 +226,28 @@ static int take_some(struct codec_pipe *p, struct error **err)
 	size_t used = 0;
 	ssize_t n;
 
-	if (byte_queue_length(&p->out) >= OUT_FULL || p->stage_ended)
+	if (byte_queue_length(&p->out) >= OUT_FULL || p->coder_ended)
 		return 0;
 	if (p->in_start < p->in_end) {
-		if (p->stage->feed(p, p->in + p->in_start, p->in_end - p->in_start, &used, err) < 0)
+		if (feed(p, p->in + p->in_start, p->in_end - p->in_start, &used, err) < 0)
 			return -1;
 		p->in_start += used;
 		return used > 0;
 	}
 	if (p->in_ended) {
-		p->stage_ended = true;
-		return p->stage->end(p, err) < 0 ? -1 : 1;
+		p->coder_ended = true;
+		return p->coder->end(p->object, &p->out, err) < 0 ? -1 : 1;
 	}
 	n = recv(p->from, p->in, IN_SIZE, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
 		size_t before = byte_queue_length(&p->out);
 
-		if (before == 0 && p->stage->idle(p, err) < 0)
+		if (before == 0 && idle(p, err) < 0)
 			return -1;
 		return byte_queue_length(&p->out) > before;
 	}
 	if (n < 0)
-		return error_errno(err, "the memory stream");
+		return error_errno(err, "the local stream");
 	p->in_ended = n == 0;
 	p->in_start = 0;
 	p->in_end = (size_t)n;
@@ -293,7 +260,7 @@ static int give_some(struct codec_pipe *p, struct error **err)
 	ssize_t n;
 
 	if (size == 0) {
-		if (p->stage_ended && !p->out_ended) {
+		if (p->coder_ended && !p->out_ended) {
 			shutdown(p->to, SHUT_WR);
 			p->out_ended = true;
 		}
@@ -303,7 +270,7 @@ static int give_some(struct codec_pipe *p, struct error **err)
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR
 			       ? 0
-			       : error_errno(err, "where the memory stream goes");
+			       : error_errno(err, "where the stream goes");
 	byte_queue_consume(&p->out, (size_t)n);
 	p->given += (uint64_t)n;
 	return 1;
@@ -316,7 +283,7 @@ static int copy_back(struct codec_pipe *p, struct error **err)
 	if (p->back_start == p->back_end && !p->back_ended) {
 		n = recv(p->to, p->back, BACK_SIZE, MSG_DONTWAIT);
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			return error_errno(err, "the memory's return path");
+			return error_errno(err, "the stream's way back");
 		p->back_ended = n == 0;
 		p->back_start = 0;
 		p->back_end = n > 0 ? (size_t)n : 0;
@@ -329,7 +296,7 @@ static int copy_back(struct codec_pipe *p, struct error **err)
 		else if (p->in_ended)
 			p->back_start = p->back_end; /* nobody is there to hear it */
 		else if (errno != EAGAIN && errno != EINTR)
-			return error_errno(err, "the memory's return path");
+			return error_errno(err, "the stream's way back");
 	}
 	if (p->back_ended && p->back_start == p->back_end && !p->back_shut) {
 		shutdown(p->from, SHUT_WR);
@@ -343,7 +310,7 @@ static int work(struct codec_pipe *p, struct error **err)
 {
 	int took = 1, gave = 1;
 
-	if (p->encoder)
+	if (p->control)
 		measure_link(p, clock_ns());
 	for (int turn = 0; turn < TURNS && (took || gave); turn++) {
 		took = take_some(p, err);
@@ -433,8 +400,7 @@ static void *pipe_main(void *arg)
 
 static void pipe_free(struct codec_pipe *p)
 {
-	stream_encoder_destroy(p->encoder);
-	stream_decoder_destroy(p->decoder);
+	p->coder->destroy(p->object);
 	codec_control_destroy(p->control);
 	byte_queue_clear(&p->out);
 	cleanup_close(&p->listen_fd);
@@ -446,7 +412,7 @@ static void pipe_free(struct codec_pipe *p)
 	free(p);
 }
 
-static struct codec_pipe *create(int from, int listen_fd, int to, const struct stage *stage,
+static struct codec_pipe *create(int from, int listen_fd, int to, const struct coder *coder,
 				 struct error **err)
 {
 	struct codec_pipe *p = calloc(1, sizeof(*p));
@@ -458,7 +424,7 @@ static struct codec_pipe *create(int from, int listen_fd, int to, const struct s
 		error_set(err, ENOMEM, "no memory for a coded stream");
 		return NULL;
 	}
-	p->stage = stage;
+	p->coder = coder;
 	p->from = from;
 	p->listen_fd = listen_fd;
 	p->to = to;
@@ -486,7 +452,8 @@ struct codec_pipe *codec_pipe_encode(int in_fd, bool listens, int link_fd,
 				     const struct encoder_options *options, struct error **err)
 {
 	struct codec_pipe *p =
-		create(listens ? -1 : in_fd, listens ? in_fd : -1, link_fd, &encoder_stage, err);
+		create(listens ? -1 : in_fd, listens ? in_fd : -1, link_fd,
+		       options->disk ? &coder_disk_encoder : &coder_memory_encoder, err);
 	int size = LINK_BUFFER;
 
 	if (!p)
@@ -495,30 +462,45 @@ struct codec_pipe *codec_pipe_encode(int in_fd, bool listens, int link_fd,
 	p->arg = options->arg;
 	p->lanes = options->codec.lanes;
 	setsockopt(link_fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	p->encoder = stream_encoder_create(options->format, options->pages, &options->codec, err);
-	if (p->encoder)
+	if (options->disk)
+		p->object = disk_encoder_create(&options->codec, err);
+	else
+		p->object = stream_encoder_create(options->format, options->pages, &options->codec,
+						  err);
+	if (p->object)
 		p->control = codec_control_create(options->cores, options->strongest, err);
 	if (!p->control) {
 		pipe_free(p);
 		return NULL;
 	}
-	stream_encoder_use(p->encoder,
-			   control_way_of(codec_control_choose(p->control, clock_ns())));
+	p->coder->use(p->object, control_way_of(codec_control_choose(p->control, clock_ns())));
 	return start(p, err);
+}
+
+/* object: NULL with *err. */
+static struct codec_pipe *start_decoder(struct codec_pipe *p, void *object, struct error **err)
+{
+	p->object = object;
+	if (object)
+		return start(p, err);
+	pipe_free(p);
+	return NULL;
 }
 
 struct codec_pipe *codec_pipe_decode(int link_fd, int out_fd, const struct decoder_limits *limits,
 				     uint64_t guest_pages, struct error **err)
 {
-	struct codec_pipe *p = create(link_fd, -1, out_fd, &decoder_stage, err);
+	struct codec_pipe *p = create(link_fd, -1, out_fd, &coder_memory_decoder, err);
 
-	if (!p)
-		return NULL;
-	p->decoder = stream_decoder_create(limits, guest_pages, err);
-	if (p->decoder)
-		return start(p, err);
-	pipe_free(p);
-	return NULL;
+	return p ? start_decoder(p, stream_decoder_create(limits, guest_pages, err), err) : NULL;
+}
+
+struct codec_pipe *codec_pipe_decode_disk(int link_fd, int out_fd,
+					  const struct decoder_limits *limits, struct error **err)
+{
+	struct codec_pipe *p = create(link_fd, -1, out_fd, &coder_disk_decoder, err);
+
+	return p ? start_decoder(p, disk_decoder_create(limits, err), err) : NULL;
 }
 
 void codec_pipe_destroy(struct codec_pipe *p)

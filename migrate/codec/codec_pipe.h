@@ -7,8 +7,9 @@
 #include "migrate/codec/stream_encoder.h"
 
 /*
- * A hypervisor's memory stream on its way through an encoder, or out of a decoder, in a thread of
- * its own (and those of the encoder's lanes). What comes back (the return path) goes through
+ * A hypervisor's memory stream, or a disk's, on its way through an encoder, or out of a decoder, in
+ * a thread of its own (and those of the encoder's lanes). What comes back (the return path, an NBD
+ * server's replies) goes through
  * unchanged.
  *
  *     hypervisor <==> encoder <==> relay, channel ... relay <==> decoder <==> hypervisor
@@ -27,6 +28,7 @@ typedef uint64_t codec_pipe_delivered(void *arg);
 struct encoder_options {
 	enum coded_format format;
 	uint64_t pages; /* as stream_encoder_create */
+	bool disk; /* it is an NBD client's stream (disk_encoder.h); format, pages: of no use */
 	struct codec_options codec;
 	unsigned cores;			 /* that may code at the same time */
 	enum control_way strongest;	 /* the last way that may be taken */
@@ -44,6 +46,10 @@ struct codec_pipe *codec_pipe_encode(int in_fd, bool listens, int link_fd,
 /* guest_pages: as stream_decoder_create. The descriptors are taken over, also on failure. */
 struct codec_pipe *codec_pipe_decode(int link_fd, int out_fd, const struct decoder_limits *limits,
 				     uint64_t guest_pages, struct error **err);
+
+/* The same for a disk's. */
+struct codec_pipe *codec_pipe_decode_disk(int link_fd, int out_fd,
+					  const struct decoder_limits *limits, struct error **err);
 
 /* Stops wherever it is, closes both ends. Takes NULL. */
 void codec_pipe_destroy(struct codec_pipe *pipe);

@@ -117,7 +117,7 @@ const char *fleet_bridge(const struct fleet_host *host, const char *network, str
 
 static void dump_host(const struct fleet_host *host, FILE *out)
 {
-	char address[IP_TEXT];
+	char address[IP_TEXT], rate[UNITS_TEXT];
 
 	fprintf(out, "  %s:\n    site: %s\n    bridges:\n", host->name, host->site);
 	for (size_t i = 0; i < host->bridge_count; i++)
@@ -127,6 +127,8 @@ static void dump_host(const struct fleet_host *host, FILE *out)
 		fprintf(out, "      identity: \"%s\"\n", host->ssh.identity);
 	if (host->ssh.known_hosts)
 		fprintf(out, "      known_hosts: \"%s\"\n", host->ssh.known_hosts);
+	if (host->rate_limit)
+		fprintf(out, "    rate-limit: %s\n", units_rate_exact(host->rate_limit, rate));
 	fprintf(out, "    addresses:\n");
 	for (size_t i = 0; i < host->address_count; i++) {
 		fprintf(out, "      %s: \"%s\"\n", host->addresses[i].path,

@@ -47,6 +47,7 @@ struct fleet_host {
 	struct fleet_ssh ssh;
 	struct fleet_address *addresses; /* in the order of the file, which is that of preference */
 	size_t address_count;
+	uint64_t rate_limit; /* of all hops from one host to it together, bit/s; 0: none */
 };
 
 struct fleet_site {

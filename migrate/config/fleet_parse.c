@@ -123,6 +123,8 @@ static int read_host(const struct yaml_node *node, void *item, struct error **er
 		 .map = read_ssh},
 		YAML_ITEMS(struct fleet_host, addresses, address_count, "addresses", addresses,
 			   "a map from path to address"),
+		YAML_OPTIONAL(struct fleet_host, rate_limit, "rate-limit", value_rate,
+			      RATE_EXPECTED),
 	};
 	struct fleet_host *host = item;
 

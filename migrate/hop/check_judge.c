@@ -162,6 +162,8 @@ void check_judge_prediction(struct check *check)
 
 	if (check->options->rate_limit)
 		input.rate = fmin(input.rate, (double)check->options->rate_limit / 8);
+	if (check->peer->rate_limit)
+		input.rate = fmin(input.rate, (double)check->peer->rate_limit / 8);
 	check->rate = input.rate * 8;
 	predict(&input, &check->prediction);
 	if (!check->prediction.converges)

@@ -122,12 +122,12 @@ int destination_export_disks(struct destination *d, struct error **err)
 		       : hv_export_start(d->env.vm, path, err);
 }
 
-static int receive_mirror(struct destination *d, size_t i, struct error **err)
+static int receive_mirror(struct destination *d, size_t i, bool coded, struct error **err)
 {
 	char channel[DISK_CHANNEL], path[PATH_MAX];
 	int fd = hop_env_path(&d->env, path, NBD_SOCKET, err) < 0 ? -1 : local_connect(path, err);
 
-	return fd < 0 ? -1 : destination_relay(d, disk_channel(i, 0, channel), fd, err);
+	return fd < 0 ? -1 : destination_relay(d, disk_channel(i, 0, channel), coded, fd, err);
 }
 
 static int receive_carried(struct destination *d, size_t i, struct error **err)
@@ -144,8 +144,8 @@ static int receive_carried(struct destination *d, size_t i, struct error **err)
 	if (result < 0)
 		return -1;
 	for (; result == 0 && attached < n; attached++)
-		result = destination_relay(d, disk_channel(i, attached, channel), fds[attached],
-					   err);
+		result = destination_relay(d, disk_channel(i, attached, channel), false,
+					   fds[attached], err);
 	for (; attached < n; attached++)
 		close(fds[attached]);
 	return result;
@@ -153,12 +153,13 @@ static int receive_carried(struct destination *d, size_t i, struct error **err)
 
 int destination_disk(struct destination *d, const json_t *request, struct error **err)
 {
+	bool coded = json_is_true(json_object_get(request, "coded"));
 	int64_t disk;
 
 	if (json_get_int(request, "disk", 0, (int64_t)d->env.facts->vm->disk_count - 1, &disk,
 			 err) < 0 ||
 	    (d->carried.disks[disk] ? receive_carried(d, (size_t)disk, err)
-				    : receive_mirror(d, (size_t)disk, err)) < 0)
+				    : receive_mirror(d, (size_t)disk, coded, err)) < 0)
 		return -1;
 	return fault_point("disk-copy", err);
 }

@@ -37,8 +37,12 @@ destination_request destination_tunnel, destination_incoming, destination_disk, 
 	destination_prepare, destination_compare, destination_file, destination_move_tunnel,
 	destination_release, destination_undo_request, destination_close;
 
-/* The source's channel of that name, joined to a stream socket, which is taken over. */
-int destination_relay(struct destination *d, const char *channel, int fd, struct error **err);
+/*
+ * The source's channel of a disk, of that name, joined to a stream socket, which is taken over.
+ * coded: the source has coded it.
+ */
+int destination_relay(struct destination *d, const char *channel, bool coded, int fd,
+		      struct error **err);
 
 /* destination_disks.c: the VM's folder and disks, as the source's "incoming" says. */
 int destination_make_disks(struct destination *d, const json_t *request, struct error **err);

@@ -69,10 +69,14 @@ int destination_incoming(struct destination *d, const json_t *request, struct er
 	return fault_point("incoming", err);
 }
 
-int destination_relay(struct destination *d, const char *channel, int fd, struct error **err)
+int destination_relay(struct destination *d, const char *channel, bool coded, int fd,
+		      struct error **err)
 {
+	int64_t deadline = clock_ns() + CHANNEL_NS;
+
 	d->moving = true;
-	return door_attach(d->door, channel, fd, SILENCE_MS, clock_ns() + CHANNEL_NS, err);
+	return coded ? door_attach_coded_disk(d->door, channel, fd, SILENCE_MS, deadline, err)
+		     : door_attach(d->door, channel, fd, SILENCE_MS, deadline, err);
 }
 
 int destination_memory(struct destination *d, const json_t *request, struct error **err)

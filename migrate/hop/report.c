@@ -110,6 +110,17 @@ void report_channel(struct report *report, const char *channel, const struct rel
 				      stats->negotiated, "why_not", stats->why_not));
 }
 
+void report_disk_coding(struct report *report, const char *disk, json_t *coding)
+{
+	json_t *disks = json_object_get(report->json, "disk_coding");
+
+	if (!disks) {
+		disks = json_object();
+		json_object_set_new(report->json, "disk_coding", disks);
+	}
+	json_object_set_new(disks, disk, coding);
+}
+
 void report_set(struct report *report, const char *key, json_t *value)
 {
 	json_object_set_new(report->json, key, value);

@@ -30,6 +30,9 @@ void report_stages_end(struct report *report);
 /* Adds a channel's bytes, and those of its subflows by path. */
 void report_channel(struct report *report, const char *channel, const struct relay_stats *stats);
 
+/* What a coder made of a disk's stream: takes the reference. */
+void report_disk_coding(struct report *report, const char *disk, json_t *coding);
+
 /* Any further figure or text: takes the reference. */
 void report_set(struct report *report, const char *key, json_t *value);
 

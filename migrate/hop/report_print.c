@@ -73,10 +73,14 @@ static void print_transport(const json_t *report, FILE *out)
 static void print_wishes(const json_t *report, FILE *out)
 {
 	uint64_t limit = bytes_at(report, "rate_limit");
+	uint64_t host_limit = bytes_at(report, "host_rate_limit");
 	char rate[UNITS_TEXT];
 
 	if (limit)
 		fprintf(out, "  rate limit: %s\n", units_rate_text((double)limit, rate));
+	if (host_limit)
+		fprintf(out, "  rate limit of all hops to that host: %s\n",
+			units_rate_text((double)host_limit, rate));
 	if (json_is_false(json_object_get(report, "encrypted")))
 		fprintf(out, "  disk and memory went unencrypted, as was asked for\n");
 	if (json_is_true(json_object_get(report, "forced")))
@@ -107,18 +111,28 @@ static void print_hot_skip(const json_t *report, FILE *out)
 		fprintf(out, "  its CPU time was cut by up to %d %%\n", (int)throttled);
 }
 
+/* whose: a word, and its name or "" */
+static void print_coded(const json_t *coding, const char *whose, const char *name, FILE *out)
+{
+	char before[UNITS_TEXT], after[UNITS_TEXT];
+
+	fprintf(out, "  %s%s's stream: %s became %s, at last by %s (%s)\n", whose, name,
+		units_bytes_text(bytes_at(coding, "in"), before),
+		units_bytes_text(bytes_at(coding, "out"), after), text_at(coding, "way"),
+		text_at(coding, "why"));
+}
+
 static void print_coding(const json_t *report, FILE *out)
 {
-	const json_t *coding = json_object_get(report, "coding");
+	const json_t *memory = json_object_get(report, "coding");
+	const json_t *disks = json_object_get(report, "disk_coding"), *coding;
 	const json_t *copies = json_object_get(report, "disk_copy"), *copy;
-	char before[UNITS_TEXT], after[UNITS_TEXT];
 	const char *disk;
 
-	if (coding)
-		fprintf(out, "  memory's stream: %s became %s, at last by %s (%s)\n",
-			units_bytes_text(bytes_at(coding, "in"), before),
-			units_bytes_text(bytes_at(coding, "out"), after), text_at(coding, "way"),
-			text_at(coding, "why"));
+	if (memory)
+		print_coded(memory, "memory", "", out);
+	json_object_foreach ((json_t *)(uintptr_t)disks, disk, coding)
+		print_coded(coding, "disk ", disk, out);
 	json_object_foreach ((json_t *)(uintptr_t)copies, disk, copy)
 		fprintf(out, "  disk %s: %s was copied\n", disk, json_string_value(copy));
 }

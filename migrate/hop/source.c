@@ -154,19 +154,33 @@ void source_end(struct source *s, int status, const char *result, const struct e
 	ctl_publish_end(s->ctl, json_incref(end));
 }
 
+static int start_pacers(struct source *s, struct error **err)
+{
+	s->pacer = pacer_create(err);
+	s->disk_pacer = s->pacer ? pacer_create_below(s->pacer, err) : NULL;
+	s->pair = s->disk_pacer ? pair_limit_open(s->env.peer->name, err) : NULL;
+	if (!s->pair)
+		return -1;
+	pair_limit_set_rate(s->pair, s->env.peer->rate_limit / 8);
+	pacer_set_pair(s->pacer, s->pair);
+	pacer_set_rate(s->pacer, s->job->rate_limit / 8);
+	return 0;
+}
+
 static int start(struct source *s, struct error **err)
 {
 	s->ctl = ctl_start(s->job->facts->hop, err);
 	if (!s->ctl || hop_env_init(&s->env, s->job->facts, HOP_SOURCE, s->job->fleet, err) < 0)
 		return -1;
 	s->started_ns = clock_ns();
-	s->pacer = pacer_create(err);
-	if (!s->pacer)
+	if (start_pacers(s, err) < 0)
 		return -1;
-	pacer_set_rate(s->pacer, s->job->rate_limit / 8);
 	s->report = report_create(s->env.facts, s->env.peer);
 	if (!s->report)
 		return error_set(err, ENOMEM, "no memory for a report");
+	if (s->env.peer->rate_limit)
+		report_set(s->report, "host_rate_limit",
+			   json_integer((json_int_t)s->env.peer->rate_limit));
 	report_set(s->report, "encrypted", json_boolean(!s->job->plain));
 	if (s->job->rate_limit)
 		report_set(s->report, "rate_limit", json_integer((json_int_t)s->job->rate_limit));
@@ -217,7 +231,9 @@ int source_work(void *arg)
 	source_close_transfers(&s);
 	source_end(&s, status, result, why);
 	control_destroy(s.control);
+	pacer_destroy(s.disk_pacer);
 	pacer_destroy(s.pacer);
+	pair_limit_close(s.pair);
 	ctl_stop(s.ctl);
 	disk_set_close(&s.carried);
 	hop_env_clear(&s.env);

@@ -37,8 +37,8 @@ struct source_job {
 	bool hot_skip;			/* memory goes through the page scheduler, */
 	struct scheduler_options pages; /* which goes by these; its downtime is the hop's */
 	enum hop_on_stuck on_stuck;
-	bool coding;	       /* memory goes through the codec, */
-	uint64_t coding_cache; /* which has so many bytes of contents at each end */
+	bool coding;	       /* memory and mirrored disks go through the codec, */
+	uint64_t coding_cache; /* with so many bytes of contents at each end, for either */
 	bool plain;	       /* disks and memory go without encryption */
 	bool compare_memory;   /* compare.h */
 };

@@ -115,19 +115,40 @@ static struct transfer *transfer_of(struct source *s, size_t disk, size_t stream
 	return &s->disks[disk * DISK_STREAMS_MOST + stream];
 }
 
-static int tell_far_side(struct source *s, size_t disk, struct error **err)
+static int tell_far_side(struct source *s, size_t disk, bool coded, struct error **err)
 {
-	return source_call(s, json_pack("{s:s, s:i}", "do", "disk", "disk", (int)disk), OPEN_NS,
-			   NULL, err);
+	return source_call(
+		s, json_pack("{s:s, s:i, s:b}", "do", "disk", "disk", (int)disk, "coded", coded),
+		OPEN_NS, NULL, err);
+}
+
+/*
+ * All disks' caches are as large as the memory's together, and none is larger than its disk. What
+ * a driver of ours carries is not coded: its protocol is the driver's own affair.
+ */
+static int choose_coding(struct source *s, size_t i, struct encoder_options *coder,
+			 struct error **err)
+{
+	const struct vm_def *vm = s->env.facts->vm;
+	uint64_t bytes;
+
+	if (vm_store_disk_size(vm, i, &bytes, err) < 0 ||
+	    source_choose_coding(s, coder, bytes, vm->disk_count, err) < 0)
+		return -1;
+	coder->disk = true;
+	return 0;
 }
 
 static int start_mirror(struct source *s, size_t i, struct error **err)
 {
 	char channel[DISK_CHANNEL], path[PATH_MAX];
+	struct encoder_options coder = {0};
+	struct transfer_through through = {.coder = s->job->coding ? &coder : NULL};
 
 	disk_channel(i, 0, channel);
-	if (source_transfer_listen(s, transfer_of(s, i, 0), channel, NULL, path, err) < 0 ||
-	    tell_far_side(s, i, err) < 0)
+	if ((s->job->coding && choose_coding(s, i, &coder, err) < 0) ||
+	    source_transfer_listen(s, transfer_of(s, i, 0), channel, &through, path, err) < 0 ||
+	    tell_far_side(s, i, s->job->coding, err) < 0)
 		return -1;
 	return hv_mirror_start(s->env.vm, i, path, err);
 }
@@ -150,7 +171,7 @@ static int start_carrying(struct source *s, size_t i, struct error **err)
 					       disk_channel(i, opened, channel), fds[opened], err);
 	for (; opened < n; opened++)
 		close(fds[opened]);
-	return result < 0 ? -1 : tell_far_side(s, i, err);
+	return result < 0 ? -1 : tell_far_side(s, i, false, err);
 }
 
 static int start_disk(struct source *s, size_t i, struct error **err)
@@ -159,6 +180,21 @@ static int start_disk(struct source *s, size_t i, struct error **err)
 		return 0;
 	if ((s->carried.disks[i] ? start_carrying(s, i, err) : start_mirror(s, i, err)) < 0)
 		return error_wrap(err, "disk %s", s->env.facts->vm->disks[i].name);
+	return 0;
+}
+
+int source_mirrors_left(struct source *s, uint64_t *left, struct error **err)
+{
+	*left = 0;
+	for (size_t i = 0; i < s->env.facts->vm->disk_count; i++) {
+		struct hv_mirror mirror;
+
+		if (s->carried.disks[i] || !travels(s, i))
+			continue;
+		if (hv_mirror_progress(s->env.vm, i, &mirror, err) < 0)
+			return -1;
+		*left += mirror.total > mirror.done ? mirror.total - mirror.done : 0;
+	}
 	return 0;
 }
 

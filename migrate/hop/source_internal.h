@@ -37,6 +37,14 @@ struct progress {
 	char message[160]; /* "": none */
 };
 
+/* What mirrored disks yield to memory; source_share.c's. */
+struct share {
+	int64_t since_ns; /* 0: they don't, now */
+	int64_t look_ns;  /* not sooner */
+	int64_t spent_ns; /* that they did until then */
+	double rate;	  /* bytes/s, of all channels when the last rounds began; 0: not yet */
+};
+
 /* The worker's own; only its thread uses it. Each group belongs to the stage that fills it. */
 struct source {
 	const struct source_job *job;
@@ -48,6 +56,8 @@ struct source {
 	bool decided;	 /* RELEASED is written: no abort, no undo */
 	bool ended;	 /* the end was told */
 	struct pacer *pacer;
+	struct pacer *disk_pacer; /* below it: mirrored disks' */
+	struct pair_limit *pair;  /* of all hops to that host */
 	int64_t started_ns;
 	bool late;	     /* the time is over, and was acted on */
 	bool forced;	     /* the VM may be paused for as long as it takes */
@@ -66,6 +76,7 @@ struct source {
 	bool writes_twice; /* carried disks' writes are done when they are at both sides */
 	struct transfer memory;
 	struct hv_guest_memory guest_memory;
+	struct share share;
 	bool told_stuck;		     /* that what is left will not fit */
 	unsigned throttled, throttled_round; /* steps taken; in which round the last one was */
 	bool switch_ordered;		     /* the hypervisor was told to pause the guest, */
@@ -101,6 +112,16 @@ int source_require_disks(struct source *s, struct error **err);
 int source_describe_disks(struct source *s, json_t *request, struct error **err);
 int source_plan_disks(struct source *s, const json_t *answer, struct error **err);
 
+/* What mirrored disks have to send yet, bytes. */
+int source_mirrors_left(struct source *s, uint64_t *left, struct error **err);
+
+/*
+ * source_share.c: in memory's last rounds, from the second one on, mirrored disks yield to it; at
+ * each look. No more when the VM is paused: then both are waited for.
+ */
+int source_share_look(struct source *s, unsigned round, struct error **err);
+void source_share_evenly(struct source *s);
+
 /* Carried disks' writes go to both sides from now on. May be repeated. */
 int source_write_twice(struct source *s, struct error **err);
 
@@ -113,8 +134,15 @@ int source_open_memory(struct source *s, char path[PATH_MAX], struct error **err
 /* What the page scheduler did, into the report. */
 void source_report_memory(struct source *s);
 
-/* What the coder made of it, and why so. */
-void source_report_coding(struct source *s);
+/* What the coder made of a transfer, and why so. */
+void source_report_coding(struct source *s, const struct transfer *transfer);
+
+/*
+ * How a stream is coded, by the job's options: a cache that is a share (1 / sharers) of the job's,
+ * of no use beyond the bytes that there are. format and pages are left to the caller.
+ */
+int source_choose_coding(struct source *s, struct encoder_options *coder, uint64_t bytes,
+			 size_t sharers, struct error **err);
 
 /* One request to the destination; *answer (may be NULL) is the caller's to decref. */
 int source_call(struct source *s, json_t *request, int64_t time_ns, json_t **answer,

@@ -107,7 +107,8 @@ static int look_at_memory(struct source *s, struct error **err)
 	s->progress.total = memory.transferred + memory.remaining;
 	s->progress.round = memory.rounds;
 	s->progress.expected_downtime_ns = memory.downtime_ns;
-	if (memory.rounds > 1 && source_write_twice(s, err) < 0)
+	if ((memory.rounds > 1 && source_write_twice(s, err) < 0) ||
+	    source_share_look(s, memory.rounds, err) < 0)
 		return -1;
 	if (memory.transferred > 1 << 20 && fault_point("memory-copy", err) < 0)
 		return -1;
@@ -155,11 +156,10 @@ static void say_stuck(struct source *s, const struct memory_stream_stats *stats)
 		 units_bytes_text(least, size), units_rate_text((double)stats->link.rate * 8, rate),
 		 seconds);
 	log_warn("%s", s->progress.message);
-	report_set(
-		s->report, "not_converging",
-		json_pack("{s:I, s:f, s:f}", "bytes", (json_int_t)least, "downtime_ms",
-			  seconds * 1e3, "after_seconds",
-			  (double)(clock_ns() - s->started_ns) / 1e9));
+	report_set(s->report, "not_converging",
+		   json_pack("{s:I, s:f, s:f}", "bytes", (json_int_t)least, "downtime_ms",
+			     seconds * 1e3, "after_seconds",
+			     (double)(clock_ns() - s->started_ns) / 1e9));
 }
 
 static int throttle(struct source *s, unsigned rounds, struct error **err)
@@ -256,6 +256,7 @@ int source_memory(struct source *s, struct error **err)
 	}
 	if (!s->paused_ns)
 		s->paused_ns = clock_ns();
+	source_share_evenly(s);
 	if (s->memory.stream)
 		memory_stream_finish(s->memory.stream);
 	return fault_point("paused", err);
@@ -288,12 +289,21 @@ void source_report_memory(struct source *s)
 	report_set(s->report, "hot_skip", report);
 }
 
-void source_report_coding(struct source *s)
+/* The disk that a transfer is of; NULL: it is the memory's. */
+static const char *disk_of(const struct source *s, const struct transfer *transfer)
 {
+	if (transfer == &s->memory)
+		return NULL;
+	return s->env.facts->vm->disks[(transfer - s->disks) / DISK_STREAMS_MOST].name;
+}
+
+void source_report_coding(struct source *s, const struct transfer *transfer)
+{
+	const char *disk = disk_of(s, transfer);
 	struct codec_pipe_stats stats;
 	json_t *report, *ways = json_object();
 
-	codec_pipe_stats(s->memory.coder, &stats);
+	codec_pipe_stats(transfer->coder, &stats);
 	for (int i = 0; i < CONTROL_WAYS; i++) {
 		const struct control_used *used = &stats.control.used[i];
 
@@ -305,8 +315,11 @@ void source_report_coding(struct source *s)
 	}
 	report = json_pack(
 		"{s:I, s:I, s:I, s:s, s:s, s:i, s:o}", "in", (json_int_t)stats.stream.bytes_in,
-		"out", (json_int_t)stats.stream.bytes_out, "pages", (json_int_t)stats.stream.pages,
-		"way", control_way_name(stats.control.way), "why", stats.control.why, "changes",
-		(int)stats.control.changes, "ways", ways);
-	report_set(s->report, "coding", report);
+		"out", (json_int_t)stats.stream.bytes_out, disk ? "blocks" : "pages",
+		(json_int_t)stats.stream.pages, "way", control_way_name(stats.control.way), "why",
+		stats.control.why, "changes", (int)stats.control.changes, "ways", ways);
+	if (disk)
+		report_disk_coding(s->report, disk, report);
+	else
+		report_set(s->report, "coding", report);
 }

@@ -34,6 +34,7 @@
 
 /* One codes more than a gigabit takes; beyond that the front is what is slower. */
 #define CODING_LANES_MOST 4
+#define CODING_LEAST	  (1u << 20) /* bytes: the least that a coder's cache may have */
 
 /* Who the far side is, before anything is written anywhere. */
 static int greet(struct source *s, struct remote *remote, struct error **err)
@@ -258,23 +259,31 @@ static unsigned coding_lanes(void)
 	return count < CODING_LANES_MOST ? (unsigned)count : CODING_LANES_MOST;
 }
 
-/* A cache is of no use beyond what the guest has. */
+int source_choose_coding(struct source *s, struct encoder_options *coder, uint64_t bytes,
+			 size_t sharers, struct error **err)
+{
+	uint64_t cache = s->job->coding_cache / sharers;
+
+	if (cache > bytes)
+		cache = bytes;
+	*coder = (struct encoder_options){
+		.codec = codec_defaults, .cores = 1, .strongest = WAY_ZSTD_13};
+	coder->codec.cache_bytes = cache > CODING_LEAST ? cache : CODING_LEAST;
+	if (getrandom(&coder->codec.seed, sizeof(coder->codec.seed), 0) < 0)
+		return error_errno(err, "random seed");
+	return 0;
+}
+
 static int choose_coding(struct source *s, struct encoder_options *coder, struct error **err)
 {
 	const struct vm_def *vm = s->env.facts->vm;
-	uint64_t cache = s->job->coding_cache;
 
-	if (cache > vm->memory)
-		cache = vm->memory;
-	*coder = (struct encoder_options){.format = memory_channel_format(vm),
-					  .pages = vm_def_is_xen(vm) ? memory_channel_pages(vm) : 0,
-					  .codec = codec_defaults,
-					  .cores = coding_lanes(),
-					  .strongest = WAY_ZSTD_13};
-	coder->codec.cache_bytes = cache;
+	if (source_choose_coding(s, coder, vm->memory, 1, err) < 0)
+		return -1;
+	coder->cores = coding_lanes();
 	coder->codec.lanes = coder->cores;
-	if (getrandom(&coder->codec.seed, sizeof(coder->codec.seed), 0) < 0)
-		return error_errno(err, "random seed");
+	coder->format = memory_channel_format(vm);
+	coder->pages = vm_def_is_xen(vm) ? memory_channel_pages(vm) : 0;
 	return 0;
 }
 

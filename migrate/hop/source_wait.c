@@ -84,6 +84,15 @@ static int check_relay(struct relay *relay, struct error **err)
 	return relay && relay_poll(relay, err) == RELAY_FAILED ? -1 : 0;
 }
 
+static int check_transfer(struct transfer *transfer, struct error **err)
+{
+	if (transfer->stream && memory_stream_check(transfer->stream, err) < 0)
+		return -1;
+	if (transfer->coder && codec_pipe_check(transfer->coder, err) < 0)
+		return error_wrap(err, "channel %s", transfer->channel);
+	return check_relay(transfer->relay, err);
+}
+
 /* What the operator wants of a hop that runs. */
 static int heed_operator(struct source *s, struct error **err)
 {
@@ -137,11 +146,9 @@ int source_tick(struct source *s, struct error **err)
 	    act_on_timeout(s, err) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(s->disks); i++)
-		if (check_relay(s->disks[i].relay, err) < 0)
+		if (check_transfer(&s->disks[i], err) < 0)
 			return -1;
-	if ((s->memory.stream && memory_stream_check(s->memory.stream, err) < 0) ||
-	    (s->memory.coder && codec_pipe_check(s->memory.coder, err) < 0) ||
-	    check_relay(s->memory.relay, err) < 0)
+	if (check_transfer(&s->memory, err) < 0)
 		return -1;
 	return s->control ? check_relay(control_relay(s->control), err) : 0;
 }
@@ -220,6 +227,12 @@ static uint64_t arrived_by(void *coder)
 	return codec_pipe_arrived(coder);
 }
 
+/* A carried disk's writes are waited for: they yield to nobody, and come in by another way. */
+static struct pacer *pacer_of(const struct source *s, const struct transfer *transfer)
+{
+	return transfer == &s->memory ? s->pacer : s->disk_pacer;
+}
+
 /*
  * hypervisor -> scheduler -> coder -> relay, of which the first two may be missing, but not both.
  * listen_fd is what the first of them takes the hypervisor's connection from.
@@ -235,7 +248,7 @@ static int start_through(struct source *s, struct transfer *transfer, struct cha
 		close(listen_fd);
 		return -1;
 	}
-	relay_set_pacer(transfer->relay, s->pacer);
+	relay_set_pacer(transfer->relay, pacer_of(s, transfer));
 	if (!through->coder) {
 		transfer->stream = memory_stream_start(listen_fd, link_fd, through->pages,
 						       delivered_by, transfer->relay, err);
@@ -293,7 +306,7 @@ int source_transfer_listen(struct source *s, struct transfer *transfer, const ch
 	transfer->relay = relay_start_on_accept(c, listen_fd, SILENCE_MS, err);
 	if (!transfer->relay)
 		return -1;
-	relay_set_pacer(transfer->relay, s->pacer);
+	relay_set_pacer(transfer->relay, pacer_of(s, transfer));
 	return 0;
 }
 
@@ -325,7 +338,7 @@ void source_transfer_close(struct source *s, struct transfer *transfer)
 	if (transfer->stream)
 		source_report_memory(s);
 	if (transfer->coder)
-		source_report_coding(s);
+		source_report_coding(s, transfer);
 	memory_stream_destroy(transfer->stream); /* each asks the one behind it */
 	codec_pipe_destroy(transfer->coder);
 	transfer->stream = NULL;

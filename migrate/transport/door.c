@@ -208,6 +208,16 @@ int door_attach(struct door *door, const char *channel, int local_fd, int64_t si
 	return door_attach_coded(door, channel, local_fd, 0, silence_ms, deadline_ns, err);
 }
 
+static int attach(struct door *door, struct door_request *request, const char *channel,
+		  int local_fd, struct error **err)
+{
+	snprintf(request->channel, sizeof(request->channel), "%s", channel);
+	if (ask(door, request, local_fd, err) < 0)
+		return -1;
+	forget(door, channel);
+	return 0;
+}
+
 int door_attach_coded(struct door *door, const char *channel, int local_fd, uint64_t guest_pages,
 		      int64_t silence_ms, int64_t deadline_ns, struct error **err)
 {
@@ -216,11 +226,18 @@ int door_attach_coded(struct door *door, const char *channel, int local_fd, uint
 				       .deadline_ns = deadline_ns,
 				       .decode_pages = guest_pages};
 
-	snprintf(request.channel, sizeof(request.channel), "%s", channel);
-	if (ask(door, &request, local_fd, err) < 0)
-		return -1;
-	forget(door, channel);
-	return 0;
+	return attach(door, &request, channel, local_fd, err);
+}
+
+int door_attach_coded_disk(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
+			   int64_t deadline_ns, struct error **err)
+{
+	struct door_request request = {.op = DOOR_ATTACH,
+				       .silence_ms = silence_ms,
+				       .deadline_ns = deadline_ns,
+				       .decode_disk = true};
+
+	return attach(door, &request, channel, local_fd, err);
 }
 
 int door_close(struct door *door, const char *channel, struct error **err)

@@ -45,6 +45,10 @@ int door_attach(struct door *door, const char *channel, int local_fd, int64_t si
 int door_attach_coded(struct door *door, const char *channel, int local_fd, uint64_t guest_pages,
 		      int64_t silence_ms, int64_t deadline_ns, struct error **err);
 
+/* The same for a disk's stream: local_fd is the NBD server's. */
+int door_attach_coded_disk(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
+			   int64_t deadline_ns, struct error **err);
+
 /* Closes one channel. */
 int door_close(struct door *door, const char *channel, struct error **err);
 

@@ -27,7 +27,8 @@ struct door_request {
 	unsigned number; /* the answer's, too */
 	char channel[DOOR_NAME];
 	int64_t silence_ms, deadline_ns;
-	uint64_t decode_pages; /* 0: nothing is decoded */
+	uint64_t decode_pages; /* 0: no memory is decoded */
+	bool decode_disk;      /* a disk is */
 };
 
 struct door_word {

@@ -92,7 +92,8 @@ static void close_channel(struct door_side *d, const char *name)
 }
 
 /* Puts a decoder before the hypervisor; returns the descriptor for the relay. */
-static int decode(struct codec_pipe **pipe, int fd, uint64_t guest_pages, struct error **err)
+static int decode(struct codec_pipe **pipe, int fd, const struct door_request *request,
+		  struct error **err)
 {
 	int ends[2];
 
@@ -100,7 +101,11 @@ static int decode(struct codec_pipe **pipe, int fd, uint64_t guest_pages, struct
 		close(fd);
 		return error_errno(err, "socket pair");
 	}
-	*pipe = codec_pipe_decode(ends[0], fd, &decoder_defaults, guest_pages, err);
+	if (request->decode_disk)
+		*pipe = codec_pipe_decode_disk(ends[0], fd, &decoder_defaults, err);
+	else
+		*pipe = codec_pipe_decode(ends[0], fd, &decoder_defaults, request->decode_pages,
+					  err);
 	if (*pipe)
 		return ends[1];
 	close(ends[1]);
@@ -125,8 +130,8 @@ static int attach(struct door_side *d, const struct door_request *request, int f
 		return -1;
 	}
 	close_channel(d, request->channel);
-	if (request->decode_pages)
-		fd = decode(&d->channels[i].decode, fd, request->decode_pages, err);
+	if (request->decode_pages || request->decode_disk)
+		fd = decode(&d->channels[i].decode, fd, request, err);
 	if (fd < 0) {
 		channel_destroy(channel);
 		return -1;

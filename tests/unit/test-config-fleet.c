@@ -96,6 +96,26 @@ static void test_dump_reads_back(void **unused)
 	assert_non_null(strstr(once, "rate: 100M"));
 }
 
+/* After the other host's addresses, so that lines stay what they are elsewhere. */
+static void test_rate_limit(void **unused)
+{
+	auto_free char *text =
+		with_change(good, "\"fd00::2\"}\n", "\"fd00::2\"}\n    rate-limit: 150M\n");
+	auto_free char *bad =
+		with_change(good, "\"fd00::2\"}\n", "\"fd00::2\"}\n    rate-limit: off\n");
+	auto_fleet fleet = parse(text, NULL);
+	auto_free char *once = dump(fleet);
+	auto_fleet again = parse(once, NULL);
+	auto_error why = NULL;
+
+	(void)unused;
+	assert_int_equal(fleet_host(again, "west", NULL)->rate_limit, 150000000);
+	assert_int_equal(fleet_host(again, "east", NULL)->rate_limit, 0);
+	assert_null(parse(bad, &why));
+	assert_string_equal(why->message, "f:11:17: hosts.west.rate-limit: found \"off\", expected "
+					  "a rate in bit/s of at least 64k such as 100M");
+}
+
 static void test_bridges(void **unused)
 {
 	auto_free char *text = with_change(good, "bridge: br0", "bridges: {site: br0, mgmt: br1}");
@@ -237,6 +257,7 @@ int main(void)
 		cmocka_unit_test(test_bridges),
 		cmocka_unit_test(test_mistakes),
 		cmocka_unit_test(test_dump_reads_back),
+		cmocka_unit_test(test_rate_limit),
 		cmocka_unit_test(test_syntax),
 		cmocka_unit_test(test_self),
 		cmocka_unit_test(test_damaged_text),

@@ -23,6 +23,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "migrate/codec/disk_encoder.h"
 #include "migrate/transport/confine.h"
 #include "migrate/transport/door.h"
 #include "migrate/transport/mptcp.h"
@@ -225,6 +226,50 @@ static void later_channel_takes_the_place(void **test)
 	rig_close(&rig);
 }
 
+/* In the confined process: a disk's stream as it was, until something in it is wrong. */
+static void decodes_a_disk(void **test)
+{
+	struct disk_encoder *e = disk_encoder_create(&codec_defaults, NULL);
+	static uint8_t said[300000], heard[sizeof(said)];
+	struct byte_queue coded = {0};
+	auto_error why = NULL;
+	struct rig rig;
+	int ends[2];
+
+	(void)test;
+	rig_open(&rig, false, false);
+	relay_destroy(rig.source);
+	close(rig.source_fd);
+	close(rig.local_fd);
+	rig.source_fd = relay_start_pair(connect_with(&rig, &key, false), 5000, &rig.source, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	assert_int_equal(door_attach_coded_disk(rig.door, "memory", ends[1], 5000, soon(), NULL),
+			 0);
+	rig.local_fd = ends[0];
+	/* flags, and a request to write 290,000 bytes */
+	memcpy(said + 4, (uint8_t[]){0x25, 0x60, 0x95, 0x13, 0, 0, 0, 1}, 8);
+	put_be32(said + 28, 290000);
+	for (size_t i = 32; i < sizeof(said); i++)
+		said[i] = (uint8_t)(i * i >> 7);
+	assert_int_equal(disk_encoder_feed(e, said, sizeof(said), &coded, NULL), 0);
+	assert_int_equal(disk_encoder_flush(e, &coded, NULL), 0);
+	assert_int_equal(
+		write_all(rig.source_fd, coded.data + coded.start, byte_queue_length(&coded), NULL),
+		0);
+	assert_int_equal(read_all(rig.local_fd, heard, sizeof(heard) - 16, NULL), 0);
+	assert_memory_equal(heard, said, sizeof(heard) - 16);
+	check_flow(rig.local_fd, rig.source_fd);
+	assert_int_equal(door_check(rig.door, "memory", NULL), 0);
+	assert_int_equal(write_all(rig.source_fd, "\377\0\0\0", 4, NULL), 0);
+	for (int i = 0; i < 300 && door_check(rig.door, "memory", &why) == 0; i++)
+		clock_sleep_ms(10);
+	assert_non_null(why);
+	assert_non_null(strstr(why->message, "channel memory: coded disk"));
+	disk_encoder_destroy(e);
+	byte_queue_clear(&coded);
+	rig_close(&rig);
+}
+
 /* What the process has given up, as the kernel has it. */
 static void is_confined(void **test)
 {
@@ -320,6 +365,7 @@ int main(void)
 		cmocka_unit_test(tells_of_a_dead_channel),
 		cmocka_unit_test(channel_that_never_comes),
 		cmocka_unit_test(later_channel_takes_the_place),
+		cmocka_unit_test(decodes_a_disk),
 		cmocka_unit_test(is_confined),
 		cmocka_unit_test(ends_with_its_process),
 		cmocka_unit_test(confined_gets_no_more),

@@ -162,14 +162,39 @@ static void both_ways_at_once(void **test)
 	pair_close(&p);
 }
 
+/* Both relays have always something to send, for 2 s: bytes/s that come through each. */
+static void flow_for_a_while(struct pair *one, struct pair *two, double *first, double *second)
+{
+	struct pair *pairs[] = {one, two};
+	int64_t begun = clock_ns();
+	double *rates[] = {first, second};
+	uint8_t block[65536] = {0};
+
+	*first = *second = 0;
+	while (clock_ns() < begun + 2 * NS_PER_SEC) {
+		for (int i = 0; i < 2; i++) {
+			ssize_t n;
+
+			while (send(pairs[i]->near_fd, block, sizeof(block), MSG_DONTWAIT) > 0)
+				;
+			for (int reads = 0; reads < 16; reads++) {
+				n = recv(pairs[i]->far_fd, block, sizeof(block), MSG_DONTWAIT);
+				if (n <= 0)
+					break;
+				*rates[i] += (double)n;
+			}
+		}
+		clock_sleep_ms(1);
+	}
+	for (int i = 0; i < 2; i++)
+		*rates[i] *= 1e9 / (double)(clock_ns() - begun);
+}
+
 static void a_pacer_holds_all_its_relays(void **test)
 {
 	struct pair one, two;
 	struct pacer *pacer = pacer_create(NULL);
-	uint8_t block[65536] = {0};
-	int64_t begun;
-	double rate;
-	size_t sum = 0;
+	double first, second;
 
 	(void)test;
 	pair_open(&one, "memory");
@@ -177,25 +202,48 @@ static void a_pacer_holds_all_its_relays(void **test)
 	pacer_set_rate(pacer, 2000000);
 	relay_set_pacer(one.near, pacer);
 	relay_set_pacer(two.near, pacer);
-	begun = clock_ns();
-	while (clock_ns() < begun + 2 * NS_PER_SEC) {
-		ssize_t n;
-
-		while (send(one.near_fd, block, sizeof(block), MSG_DONTWAIT) > 0)
-			;
-		while (send(two.near_fd, block, sizeof(block), MSG_DONTWAIT) > 0)
-			;
-		while ((n = recv(one.far_fd, block, sizeof(block), MSG_DONTWAIT)) > 0)
-			sum += (size_t)n;
-		while ((n = recv(two.far_fd, block, sizeof(block), MSG_DONTWAIT)) > 0)
-			sum += (size_t)n;
-		clock_sleep_ms(1);
-	}
-	rate = (double)sum * 1e9 / (double)(clock_ns() - begun);
-	assert_true(rate > 1600000 && rate < 2200000);
+	flow_for_a_while(&one, &two, &first, &second);
+	assert_true(first + second > 1600000 && first + second < 2200000);
 	pacer_set_rate(pacer, 0);
 	pair_close(&one);
 	pair_close(&two);
+	pacer_destroy(pacer);
+}
+
+/* A pacer below another one has its own rate, and what it does not take is the others'. */
+static void a_share_yields(void **test)
+{
+	struct pair memory, disk;
+	struct pacer *pacer = pacer_create(NULL), *share = pacer_create_below(pacer, NULL);
+	double first, second;
+
+	(void)test;
+	pair_open(&memory, "memory");
+	pair_open(&disk, "d0");
+	relay_set_pacer(memory.near, pacer);
+	relay_set_pacer(disk.near, share);
+	pacer_set_rate(pacer, 2000000);
+	flow_for_a_while(&memory, &disk, &first, &second);
+	print_message("as equals: %.0f and %.0f bytes/s\n", first, second);
+	assert_true(second > 500000);
+	assert_true(first + second > 1600000 && first + second < 2200000);
+	pacer_set_rate(share, 250000);
+	flow_for_a_while(&memory, &disk, &first, &second);
+	print_message("an eighth: %.0f and %.0f bytes/s\n", first, second);
+	assert_true(second > 150000 && second < 350000);
+	assert_true(first > 1300000 && first + second < 2200000);
+	/* without a limit above */
+	pacer_set_rate(pacer, 0);
+	flow_for_a_while(&memory, &disk, &first, &second);
+	print_message("no limit: %.0f and %.0f bytes/s\n", first, second);
+	assert_true(second > 150000 && second < 350000);
+	assert_true(first > 4000000);
+	pacer_set_rate(share, 0);
+	flow_for_a_while(&memory, &disk, &first, &second);
+	assert_true(second > 1000000);
+	pair_close(&memory);
+	pair_close(&disk);
+	pacer_destroy(share);
 	pacer_destroy(pacer);
 }
 
@@ -371,6 +419,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_ways_at_once),
 		cmocka_unit_test(a_pacer_holds_all_its_relays),
+		cmocka_unit_test(a_share_yields),
 		cmocka_unit_test(a_late_reader_leaves_the_window_open),
 		cmocka_unit_test(a_dead_end_is_told),
 		cmocka_unit_test(a_broken_local_end_fails_the_far_one),
