@@ -34,7 +34,7 @@ fresh_guest()
 			case \$(tr '\\0' ' ' <\$p/cmdline) in
 			*bin/counter' '* | /usr/local/bin/heartbeat' '*) kill -KILL \${p#/proc/} ;;
 			esac
-		done
+		done 2>/dev/null # one that has just ended
 		sync"
 	wait_for 10 guest "$site" sh -c "'! ps | grep -q [b]in/counter'" || fail "the guest's counter does not end"
 }
@@ -149,9 +149,11 @@ load_packaged()
 
 	folder=$("$repo/scripts/lab/build-load" "$2")
 	guest "$site" 'mkdir -p /bench && mount -t tmpfs -o size=90% tmpfs /bench && tar -xz -C /bench -f - &&
-		mount -o rbind /dev /bench/dev && mount -t proc proc /bench/proc' <"$folder/tree.tar.gz"
-	guest "$site" 'chroot /bench /load </dev/null >/bench/log 2>&1 &'
-	wait_for 180 guest "$site" test -e /bench/ready || fail "$2 in the guest: $(guest "$site" cat /bench/log)"
+		mount -o rbind /dev /bench/dev && mount -t tmpfs -o mode=1777 tmpfs /bench/dev/shm &&
+		mount -t proc proc /bench/proc' <"$folder/tree.tar.gz"
+	guest "$site" '(chroot /bench /load; touch /bench/ended) </dev/null >/bench/log 2>&1 &'
+	wait_for 240 guest "$site" '[ -e /bench/ready ] || [ -e /bench/ended ]' || true
+	guest "$site" '[ -e /bench/ready ]' || fail "$2 in the guest: $(guest "$site" cat /bench/log)"
 }
 
 load_postgres()
