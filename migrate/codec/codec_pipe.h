@@ -3,12 +3,15 @@
 #define CODEC_CODEC_PIPE_H
 
 #include "migrate/codec/control.h"
+#include "migrate/codec/known_pages.h"
 #include "migrate/codec/page_decoder.h"
 #include "migrate/codec/stream_encoder.h"
 
 /*
  * A hypervisor's memory stream on its way through an encoder, or out of a decoder, in a thread of
- * its own. What comes back (the return path) goes through unchanged.
+ * its own. What comes back (the return path) goes through unchanged, but that the decoder puts an
+ * offer (known_pages.h) before it, and the encoder takes it off again. Until the offer is there the
+ * encoder takes nothing from the hypervisor: what it would send might need no sending.
  *
  *     hypervisor <==> encoder <==> relay, channel ... relay <==> decoder <==> hypervisor
  *
@@ -29,6 +32,7 @@ struct encoder_options {
 	struct codec_options codec;
 	unsigned cores;		    /* that may code at the same time: so far one thread does */
 	enum control_way strongest; /* the last way that may be taken */
+	uint64_t offer_most;	    /* pages that may be offered: known_pages_create */
 	codec_pipe_delivered *delivered; /* for the link's rate */
 	void *arg;
 };
@@ -40,9 +44,13 @@ struct encoder_options {
 struct codec_pipe *codec_pipe_encode(int in_fd, bool listens, int link_fd,
 				     const struct encoder_options *options, struct error **err);
 
-/* guest_pages: as stream_decoder_create. The descriptors are taken over, also on failure. */
+/*
+ * guest_pages: as stream_decoder_create. held: what is offered. The descriptors and `held` are
+ * taken over, also on failure.
+ */
 struct codec_pipe *codec_pipe_decode(int link_fd, int out_fd, const struct decoder_limits *limits,
-				     uint64_t guest_pages, struct error **err);
+				     uint64_t guest_pages, struct held_pages *held,
+				     struct error **err);
 
 /* Stops wherever it is, closes both ends. Takes NULL. */
 void codec_pipe_destroy(struct codec_pipe *pipe);
@@ -56,6 +64,7 @@ uint64_t codec_pipe_arrived(struct codec_pipe *pipe);
 struct codec_pipe_stats {
 	struct stream_encoder_stats stream;
 	struct control_report control;
+	uint32_t offered; /* pages */
 };
 void codec_pipe_stats(struct codec_pipe *pipe, struct codec_pipe_stats *stats); /* an encoder's */
 

@@ -110,6 +110,8 @@ static void print_hot_skip(const json_t *report, FILE *out)
 static void print_coding(const json_t *report, FILE *out)
 {
 	const json_t *coding = json_object_get(report, "coding");
+	const json_t *checkpoint = json_object_get(coding, "checkpoint");
+	const json_t *failed = json_object_get(json_object_get(report, "checkpoint"), "failed");
 	const json_t *copies = json_object_get(report, "disk_copy"), *copy;
 	char before[UNITS_TEXT], after[UNITS_TEXT];
 	const char *disk;
@@ -119,6 +121,12 @@ static void print_coding(const json_t *report, FILE *out)
 			units_bytes_text(bytes_at(coding, "in"), before),
 			units_bytes_text(bytes_at(coding, "out"), after), text_at(coding, "way"),
 			text_at(coding, "why"));
+	if (checkpoint)
+		fprintf(out, "  %s of it were there since the last stay, of %s that were offered\n",
+			units_bytes_text(bytes_at(checkpoint, "bytes"), before),
+			units_bytes_text(4096 * bytes_at(checkpoint, "offered"), after));
+	if (failed)
+		fprintf(out, "  no checkpoint is kept: %s\n", json_string_value(failed));
 	json_object_foreach ((json_t *)(uintptr_t)copies, disk, copy)
 		fprintf(out, "  disk %s: %s was copied\n", disk, json_string_value(copy));
 }

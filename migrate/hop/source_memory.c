@@ -10,6 +10,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "migrate/codec/page_mac.h"
 
 #define LOG_MODULE "source"
 
@@ -155,11 +156,10 @@ static void say_stuck(struct source *s, const struct memory_stream_stats *stats)
 		 units_bytes_text(least, size), units_rate_text((double)stats->link.rate * 8, rate),
 		 seconds);
 	log_warn("%s", s->progress.message);
-	report_set(
-		s->report, "not_converging",
-		json_pack("{s:I, s:f, s:f}", "bytes", (json_int_t)least, "downtime_ms",
-			  seconds * 1e3, "after_seconds",
-			  (double)(clock_ns() - s->started_ns) / 1e9));
+	report_set(s->report, "not_converging",
+		   json_pack("{s:I, s:f, s:f}", "bytes", (json_int_t)least, "downtime_ms",
+			     seconds * 1e3, "after_seconds",
+			     (double)(clock_ns() - s->started_ns) / 1e9));
 }
 
 static int throttle(struct source *s, unsigned rounds, struct error **err)
@@ -288,6 +288,18 @@ void source_report_memory(struct source *s)
 	report_set(s->report, "hot_skip", report);
 }
 
+/* What the destination had of the VM's last stay there. */
+static json_t *known_pages_report(const struct codec_pipe_stats *stats)
+{
+	const struct front_stats *front = &stats->stream.front;
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:f}", "offered", (json_int_t)stats->offered,
+			 "offer_bytes",
+			 (json_int_t)(OFFER_HEADER_SIZE + (uint64_t)stats->offered * PAGE_MAC_SIZE),
+			 "pages", (json_int_t)front->known, "bytes",
+			 (json_int_t)front->known * PAGE_MAC_CONTENT, "seconds", front->known_s);
+}
+
 void source_report_coding(struct source *s)
 {
 	struct codec_pipe_stats stats;
@@ -308,5 +320,7 @@ void source_report_coding(struct source *s)
 		"out", (json_int_t)stats.stream.bytes_out, "pages", (json_int_t)stats.stream.pages,
 		"way", control_way_name(stats.control.way), "why", stats.control.why, "changes",
 		(int)stats.control.changes, "ways", ways);
+	if (stats.offered)
+		json_object_set_new(report, "checkpoint", known_pages_report(&stats));
 	report_set(s->report, "coding", report);
 }

@@ -257,7 +257,8 @@ static int choose_coding(struct source *s, struct encoder_options *coder, struct
 					  .pages = vm_def_is_xen(vm) ? memory_channel_pages(vm) : 0,
 					  .codec = codec_defaults,
 					  .cores = 1,
-					  .strongest = WAY_ZSTD_13};
+					  .strongest = WAY_ZSTD_13,
+					  .offer_most = memory_channel_pages(vm)};
 	coder->codec.cache_bytes = cache;
 	if (getrandom(&coder->codec.seed, sizeof(coder->codec.seed), 0) < 0)
 		return error_errno(err, "random seed");
