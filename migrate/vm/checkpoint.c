@@ -51,6 +51,7 @@ static int check_header(const uint8_t header[CHECKPOINT_HEADER_SIZE], const char
 			uint32_t *pages, struct error **err)
 {
 	uint8_t whole[CHECKPOINT_HEADER_SIZE];
+	uint32_t count = get_be32(header + 8);
 
 	if (get_be32(header) != CHECKPOINT_MAGIC)
 		return error_set(err, EBADMSG, "magic %08x, expected %08x", get_be32(header),
@@ -58,13 +59,13 @@ static int check_header(const uint8_t header[CHECKPOINT_HEADER_SIZE], const char
 	if (get_be16(header + 4) != CHECKPOINT_VERSION)
 		return error_set(err, ENOTSUP, "version %u, expected %d", get_be16(header + 4),
 				 CHECKPOINT_VERSION);
-	*pages = get_be32(header + 8);
-	checkpoint_header(whole, vm, *pages);
+	checkpoint_header(whole, vm, count);
 	if (memcmp(header, whole, SUM_AT + SUM_SIZE) != 0)
 		return error_set(err, EBADMSG, "its header is damaged, or another VM's");
-	if ((uint64_t)size != CHECKPOINT_HEADER_SIZE + *pages * (uint64_t)CHECKPOINT_PAGE)
+	if ((uint64_t)size != CHECKPOINT_HEADER_SIZE + count * (uint64_t)CHECKPOINT_PAGE)
 		return error_set(err, EBADMSG, "%" PRIu64 " bytes, expected %u pages",
-				 (uint64_t)size, *pages);
+				 (uint64_t)size, count);
+	*pages = count;
 	return 0;
 }
 

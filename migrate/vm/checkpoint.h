@@ -54,7 +54,8 @@ int64_t checkpoint_write(const char *vm, const struct checkpoint_memory *memory,
 
 /*
  * The VM's checkpoint, open for reading, and how many pages it has. ENOENT: there is none, or it is
- * too old; EBADMSG: it is damaged; ENOTSUP: of a newer version; both are removed then.
+ * too old; EBADMSG: it is damaged; ENOTSUP: of a newer version; both are removed then. *pages is
+ * set on success only.
  */
 int checkpoint_open(const char *vm, const struct fleet_checkpoints *limits, uint32_t *pages,
 		    struct error **err);

@@ -249,11 +249,12 @@ static void damage(const char *vm, off_t at, const char *bytes, size_t n)
 /* It is refused once, and gone then. */
 static void is_refused(int code)
 {
-	uint32_t pages;
+	uint32_t pages = 7;
 
 	assert_int_equal(open_it(VM, &pages), code);
 	assert_false(there(VM, ""));
 	assert_int_equal(open_it(VM, &pages), ENOENT);
+	assert_int_equal(pages, 7);
 }
 
 static void test_damaged(void **unused)
