@@ -265,12 +265,13 @@ static int accept_control(struct destination *d, struct error **err)
 	return d->control ? 0 : -1;
 }
 
-/* It was of the last stay; this one leaves another. */
+/* It was of the last stay; this one leaves another. Others go when it is their time. */
 static void drop_checkpoint(const struct destination *d)
 {
 	auto_error why = NULL;
 
-	if (checkpoint_remove(d->env.facts->vm->uuid, &why) < 0)
+	if (checkpoint_remove(d->env.facts->vm->uuid, &why) < 0 ||
+	    checkpoint_prune(&d->env.fleet->checkpoints, &why) < 0)
 		log_warn("%s", error_text(why));
 }
 

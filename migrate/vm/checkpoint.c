@@ -71,12 +71,12 @@ static int check_header(const uint8_t header[CHECKPOINT_HEADER_SIZE], const char
 
 /* ---- What is there ---- */
 
-static bool too_old(const struct stat *st, const struct fleet_checkpoints *limits)
+static bool unwanted(const struct stat *st, const struct fleet_checkpoints *limits)
 {
 	int64_t age_s = time(NULL) - st->st_mtime;
 
 	/* of the future, it is of a clock that nobody can tell the age by */
-	return age_s < 0 || age_s > limits->age_ns / NS_PER_SEC;
+	return limits->size == 0 || age_s < 0 || age_s > limits->age_ns / NS_PER_SEC;
 }
 
 static int read_header(int fd, const char *vm, const struct fleet_checkpoints *limits,
@@ -89,8 +89,8 @@ static int read_header(int fd, const char *vm, const struct fleet_checkpoints *l
 		return error_errno(err, "fstat");
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, EBADMSG, "it is no plain file");
-	if (too_old(&st, limits))
-		return error_set(err, ENOENT, "it is too old");
+	if (unwanted(&st, limits))
+		return error_set(err, ENOENT, "it is too old, or none is to be kept");
 	if (pread(fd, header, sizeof(header), 0) != (ssize_t)sizeof(header))
 		return error_set(err, EBADMSG, "it is shorter than its header");
 	return check_header(header, vm, st.st_size, pages, err);
@@ -160,8 +160,8 @@ static int look_at(int folder, const char *name, const char *but,
 	if (!uuid_of_file(name, "", entry.name) || strcmp(entry.name, but) == 0 ||
 	    fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
-	if (too_old(&st, limits)) {
-		log_info("VM %s: its checkpoint is too old", entry.name);
+	if (unwanted(&st, limits)) {
+		log_info("VM %s: its checkpoint is too old, or none is to be kept", entry.name);
 		unlinkat(folder, name, 0);
 		return 0;
 	}
@@ -207,7 +207,7 @@ int checkpoint_make_room(const char *vm, uint64_t bytes, const struct fleet_chec
 		return -1;
 	folder = opendir(path);
 	if (!folder)
-		return error_errno(err, "%s", path);
+		return errno == ENOENT ? 0 : error_errno(err, "%s", path);
 	while (result == 0 && (entry = readdir(folder)))
 		result = look_at(dirfd(folder), entry->d_name, vm, limits, &all, err);
 	if (result == 0)
@@ -216,4 +216,9 @@ int checkpoint_make_room(const char *vm, uint64_t bytes, const struct fleet_chec
 	closedir(folder);
 	free(all.list);
 	return result;
+}
+
+int checkpoint_prune(const struct fleet_checkpoints *limits, struct error **err)
+{
+	return checkpoint_make_room("", 0, limits, err);
 }

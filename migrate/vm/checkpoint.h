@@ -54,11 +54,17 @@ int64_t checkpoint_write(const char *vm, const struct checkpoint_memory *memory,
 
 /*
  * The VM's checkpoint, open for reading, and how many pages it has. ENOENT: there is none, or it is
- * too old; EBADMSG: it is damaged; ENOTSUP: of a newer version; both are removed then. *pages is
- * set on success only.
+ * too old, or limits->size is 0; EBADMSG: it is damaged; ENOTSUP: of a newer version; both are
+ * removed then. *pages is set on success only.
  */
 int checkpoint_open(const char *vm, const struct fleet_checkpoints *limits, uint32_t *pages,
 		    struct error **err);
+
+/*
+ * Removes those of all VMs that are too old, or all where none are to be kept, what dead writers
+ * left, and what is more than limits->total.
+ */
+int checkpoint_prune(const struct fleet_checkpoints *limits, struct error **err);
 
 /* Succeeds when there is none. */
 int checkpoint_remove(const char *vm, struct error **err);

@@ -353,6 +353,27 @@ static void test_total(void **unused)
 	assert_true(there(OTHER, ""));
 }
 
+/* Where none are to be kept, those that are there are neither taken nor left. */
+static void test_turned_off(void **unused)
+{
+	struct fleet_checkpoints off = limits;
+	auto_error err = NULL;
+	uint32_t pages;
+
+	(void)unused;
+	off.size = 0;
+	assert_int_equal(checkpoint_prune(&limits, NULL), 0); /* no folder yet */
+	assert_int_equal(write_with(VM, &limits, NULL), CONTENTS);
+	assert_int_equal(write_with(OTHER, &limits, NULL), CONTENTS);
+	assert_int_equal(checkpoint_prune(&limits, NULL), 0);
+	assert_true(there(VM, "") && there(OTHER, ""));
+	assert_int_equal(checkpoint_open(VM, &off, &pages, &err), -1);
+	assert_int_equal(err->code, ENOENT);
+	assert_false(there(VM, ""));
+	assert_int_equal(checkpoint_prune(&off, NULL), 0);
+	assert_false(there(OTHER, ""));
+}
+
 static void test_remove(void **unused)
 {
 	(void)unused;
@@ -377,6 +398,7 @@ int main(void)
 		TEST(test_age),
 		TEST(test_total),
 		TEST(test_remove),
+		TEST(test_turned_off),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
