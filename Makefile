@@ -148,12 +148,13 @@ FUZZ_qemu-stream := $(wildcard migrate/stream/qemu_*.c) migrate/stream/cutter.c 
 FUZZ_codec := migrate/codec/page_decoder.c migrate/codec/replay.c migrate/codec/payload.c migrate/codec/piece_store.c \
 	migrate/codec/pieces.c common/error.c
 FUZZ_LIBS_codec := -lzstd -llz4
-FUZZ_coded-stream := migrate/codec/stream_decoder.c migrate/codec/coded_stream.c $(FUZZ_codec) $(wildcard migrate/stream/qemu_*.c migrate/stream/xen_*.c) \
+FUZZ_coded-stream := migrate/codec/stream_decoder.c migrate/codec/coded_stream.c migrate/codec/held_pages.c migrate/codec/page_mac.c $(FUZZ_codec) $(wildcard migrate/stream/qemu_*.c migrate/stream/xen_*.c) \
 	$(wildcard migrate/stream/stream_format_*.c) migrate/stream/cutter.c
-FUZZ_LIBS_coded-stream := $(FUZZ_LIBS_codec)
+FUZZ_LIBS_coded-stream := $(FUZZ_LIBS_codec) -lcrypto
 FUZZ_coded-disk := migrate/codec/disk_decoder.c migrate/codec/disk_encoder.c $(FUZZ_codec) migrate/codec/page_encoder.c \
-	migrate/codec/front.c migrate/codec/piece_index.c migrate/stream/nbd_reader.c migrate/stream/cutter.c
-FUZZ_LIBS_coded-disk := $(FUZZ_LIBS_codec)
+	migrate/codec/payload_lanes.c migrate/codec/front.c migrate/codec/piece_index.c migrate/codec/known_pages.c \
+	migrate/codec/page_mac.c migrate/stream/nbd_reader.c migrate/stream/cutter.c
+FUZZ_LIBS_coded-disk := $(FUZZ_LIBS_codec) -lcrypto -pthread
 FUZZ_xen-stream := $(wildcard migrate/stream/xen_*.c) migrate/stream/cutter.c common/error.c
 
 $(B)/fuzz/test-fuzz-%: tests/fuzz/fuzz-%.c tests/fuzz/replay.c $(B)/san/libunits.a

@@ -22,7 +22,7 @@
  *	serve (D), tunnel (S, D), incoming (S, D), disk-copy (S, D), memory-copy (S, D), paused (S),
  *	mirrored (S), loaded (D), prepared (D), prepared-seen (S), owner-written (S), released (S),
  *	redirected (S), released-seen (D), decided (D), accepted (D), accepted-seen (S),
- *	announced (D), retired (D), cleanup (S, D)
+ *	announced (D), retired (D), checkpoint (S), cleanup (S, D)
  * and where a hop is undone or recovered: refused (D), retaken (S), undo (S, D), recover (S, D)
  */
 int fault_point(const char *name, struct error **err);

@@ -35,6 +35,9 @@
  *	literal	   all pieces are literal
  *	copy	   the first piece is a reference, the others are in the slots that follow its one
  *	unchanged  all pieces are
+ *	known	   a zigzag varint: the page of the other end's offer (known_pages.h), less the
+ *		   expected one, the last one's plus 1; for units of 4 pieces. Those that are not
+ *		   zero or filled enter the ring, in order, and are this unit's last version
  *	mixed	   a nibble for each piece (low one first, in as many bytes as needed), then what
  *		   each needs, in their order
  *
@@ -51,7 +54,7 @@
  * Zeroes and filled leave the unit's last version as it is.
  *
  * In a batch without the flag LEARN nothing changes in ring and versions, and only the shapes and
- * pieces zeroes, filled, zero and literal occur.
+ * pieces zeroes, filled, known, zero and literal occur.
  *
  * The checksum: of each piece that is not zero, filled or of a unit that is, in order, the hash h
  * of pieces.h: sum = (rotl(sum, 5) ^ h) * an odd constant; 0 without LEARN.
@@ -112,6 +115,7 @@ enum codec_shape {
 	SHAPE_COPY,
 	SHAPE_UNCHANGED,
 	SHAPE_MIXED,
+	SHAPE_KNOWN,
 	CODEC_SHAPES
 };
 

@@ -34,10 +34,11 @@
  * arrived" can be told of the hypervisor's stream.
  *
  * The link's rate is what arrived in a window of time during which there was always something that
- * it did not take yet. Where the coder was what held things up instead, all that is known is that
- * the link takes no less: then its rate is thought to be higher, a little more each time, until a
- * way of coding is chosen that fills it and shows. Else a strong way that was chosen while a
- * connection began slowly would hide for ever that there is a faster one.
+ * it did not take yet. What digests for the offer took is not counted as coding: it is the same
+ * whatever way is chosen. Where the coder was what held things up instead, all that is known is
+ * that the link takes no less: then its rate is thought to be higher, a little more each time,
+ * until a way of coding is chosen that fills it and shows. Else a strong way that was chosen while
+ * a connection began slowly would hide for ever that there is a faster one.
  */
 #define IN_SIZE	    (64u << 10)
 #define OUT_FULL    (128u << 10)
@@ -66,6 +67,8 @@ struct codec_pipe {
 	pthread_t thread;
 
 	/* the thread's own */
+	struct held_pages *held; /* a memory decoder's offer, */
+	bool offered;		 /* which is on its way whole */
 	uint8_t in[IN_SIZE];
 	size_t in_start, in_end;
 	bool in_ended, coder_ended, out_ended;
@@ -89,11 +92,12 @@ struct codec_pipe {
 	unsigned windows;
 	double rate; /* bytes/s; 0: not known */
 	uint64_t sample_in, sample_out;
-	double sample_s, sample_coder_s;
+	double sample_s, sample_coder_s, sample_known_s;
 
 	pthread_mutex_t lock;	       /* of what follows */
 	void *object;		       /* the coder's */
 	struct codec_control *control; /* NULL: it decodes */
+	struct known_pages *known;     /* a memory encoder's */
 	uint64_t arrived;
 	struct codec_pipe_stats stats;
 	struct error *why;
@@ -152,7 +156,7 @@ static void measure_link(struct codec_pipe *p, int64_t now)
 	p->busy &= byte_queue_length(&p->out) > 0;
 	if (now - p->window_ns < WINDOW_NS)
 		return;
-	cpu_s = clock_thread_s();
+	cpu_s = clock_thread_s() - p->stats.stream.front.known_s;
 	learn_rate(p, (double)(now - p->window_ns) / 1e9, (double)(delivered - p->window_delivered),
 		   worked(p, cpu_s));
 	p->window_ns = now;
@@ -170,14 +174,16 @@ static void choose_way(struct codec_pipe *p, const struct stream_encoder_stats *
 	if (sample.in < SAMPLE)
 		return;
 	sample.payload_s = stats->coder_s - p->sample_coder_s;
-	sample.front_s = p->sample_s;
+	sample.front_s = p->sample_s - (stats->front.known_s - p->sample_known_s);
 	if (p->lanes == 1)
-		sample.front_s -= fmin(sample.payload_s, sample.front_s);
+		sample.front_s -= sample.payload_s;
+	sample.front_s = fmax(sample.front_s, 0);
 	codec_control_note(p->control, &sample);
 	p->coder->use(p->object, control_way_of(codec_control_choose(p->control, clock_ns())));
 	p->sample_in = stats->content_in;
 	p->sample_out = stats->content_out;
 	p->sample_coder_s = stats->coder_s;
+	p->sample_known_s = stats->front.known_s;
 	p->sample_s = 0;
 }
 
@@ -218,6 +224,37 @@ static int idle(struct codec_pipe *p, struct error **err)
 	return 0;
 }
 
+/* ---- What the destination has already: memory's ---- */
+
+/* An encoder that does not know yet what needs no sending. */
+static bool awaits_offer(const struct codec_pipe *p)
+{
+	return p->known && !known_pages_complete(p->known);
+}
+
+/* Takes what is the offer's out of what came back. */
+static int take_offer(struct codec_pipe *p, struct error **err)
+{
+	size_t used;
+
+	if (known_pages_feed(p->known, p->back + p->back_start, p->back_end - p->back_start, &used,
+			     err) < 0)
+		return -1;
+	p->back_start += used;
+	if (!awaits_offer(p) && known_pages_count(p->known)) {
+		p->stats.offered = known_pages_count(p->known);
+		p->coder->know(p->object, p->known);
+	}
+	return 0;
+}
+
+static int take_known(void *arg, uint64_t page, uint8_t *content, struct error **err)
+{
+	struct codec_pipe *p = arg;
+
+	return held_pages_take(p->held, page, content, err);
+}
+
 /* ---- Moving bytes; under lock ---- */
 
 /* 1: something was done; 0: nothing can be; -1. */
@@ -226,7 +263,7 @@ static int take_some(struct codec_pipe *p, struct error **err)
 	size_t used = 0;
 	ssize_t n;
 
-	if (byte_queue_length(&p->out) >= OUT_FULL || p->coder_ended)
+	if (byte_queue_length(&p->out) >= OUT_FULL || p->coder_ended || awaits_offer(p))
 		return 0;
 	if (p->in_start < p->in_end) {
 		if (feed(p, p->in + p->in_start, p->in_end - p->in_start, &used, err) < 0)
@@ -276,10 +313,21 @@ static int give_some(struct codec_pipe *p, struct error **err)
 	return 1;
 }
 
+/* There is more of the offer, and room for it. */
+static bool makes_offer(const struct codec_pipe *p)
+{
+	return p->held && !p->offered && p->back_start == p->back_end;
+}
+
 static int copy_back(struct codec_pipe *p, struct error **err)
 {
 	ssize_t n;
 
+	if (makes_offer(p)) {
+		p->back_start = 0;
+		p->back_end = held_pages_offer(p->held, p->back, BACK_SIZE);
+		p->offered = p->back_end == 0;
+	}
 	if (p->back_start == p->back_end && !p->back_ended) {
 		n = recv(p->to, p->back, BACK_SIZE, MSG_DONTWAIT);
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
@@ -287,6 +335,8 @@ static int copy_back(struct codec_pipe *p, struct error **err)
 		p->back_ended = n == 0;
 		p->back_start = 0;
 		p->back_end = n > 0 ? (size_t)n : 0;
+		if (awaits_offer(p) && take_offer(p, err) < 0)
+			return -1;
 	}
 	if (p->back_start < p->back_end) {
 		n = send(p->from, p->back + p->back_start, p->back_end - p->back_start,
@@ -322,7 +372,7 @@ static int work(struct codec_pipe *p, struct error **err)
 		return -1;
 	if (p->out_ended && p->back_shut)
 		return 1;
-	return took || gave ? 2 : 0;
+	return took || gave || makes_offer(p) ? 2 : 0;
 }
 
 /* ---- The thread ---- */
@@ -339,7 +389,7 @@ static int pipe_loop(struct codec_pipe *p, struct error **err)
 		pthread_mutex_unlock(&p->lock);
 		if (result < 0 || result == 1)
 			return result < 0 ? -1 : 0;
-		if (!p->in_ended && p->in_start == p->in_end &&
+		if (!p->in_ended && p->in_start == p->in_end && !awaits_offer(p) &&
 		    byte_queue_length(&p->out) < OUT_FULL)
 			f[1].events |= POLLIN;
 		if (p->back_start < p->back_end)
@@ -402,6 +452,8 @@ static void pipe_free(struct codec_pipe *p)
 {
 	p->coder->destroy(p->object);
 	codec_control_destroy(p->control);
+	known_pages_destroy(p->known);
+	held_pages_destroy(p->held);
 	byte_queue_clear(&p->out);
 	cleanup_close(&p->listen_fd);
 	cleanup_close(&p->from);
@@ -467,7 +519,9 @@ struct codec_pipe *codec_pipe_encode(int in_fd, bool listens, int link_fd,
 	else
 		p->object = stream_encoder_create(options->format, options->pages, &options->codec,
 						  err);
-	if (p->object)
+	if (p->object && p->coder->know)
+		p->known = known_pages_create(options->offer_most, err);
+	if (p->object && (p->known || !p->coder->know))
 		p->control = codec_control_create(options->cores, options->strongest, err);
 	if (!p->control) {
 		pipe_free(p);
@@ -488,11 +542,22 @@ static struct codec_pipe *start_decoder(struct codec_pipe *p, void *object, stru
 }
 
 struct codec_pipe *codec_pipe_decode(int link_fd, int out_fd, const struct decoder_limits *limits,
-				     uint64_t guest_pages, struct error **err)
+				     uint64_t guest_pages, struct held_pages *held,
+				     struct error **err)
 {
 	struct codec_pipe *p = create(link_fd, -1, out_fd, &coder_memory_decoder, err);
 
-	return p ? start_decoder(p, stream_decoder_create(limits, guest_pages, err), err) : NULL;
+	struct stream_decoder *decoder;
+
+	if (!p) {
+		held_pages_destroy(held);
+		return NULL;
+	}
+	p->held = held;
+	decoder = stream_decoder_create(limits, guest_pages, err);
+	if (decoder)
+		stream_decoder_know(decoder, take_known, p);
+	return start_decoder(p, decoder, err);
 }
 
 struct codec_pipe *codec_pipe_decode_disk(int link_fd, int out_fd,

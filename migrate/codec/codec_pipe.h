@@ -3,14 +3,16 @@
 #define CODEC_CODEC_PIPE_H
 
 #include "migrate/codec/control.h"
+#include "migrate/codec/known_pages.h"
 #include "migrate/codec/page_decoder.h"
 #include "migrate/codec/stream_encoder.h"
 
 /*
  * A hypervisor's memory stream, or a disk's, on its way through an encoder, or out of a decoder, in
  * a thread of its own (and those of the encoder's lanes). What comes back (the return path, an NBD
- * server's replies) goes through
- * unchanged.
+ * server's replies) goes through unchanged, but that memory's decoder puts an offer (known_pages.h)
+ * before it, and the encoder takes it off again. Until the offer is there the encoder takes nothing
+ * from the hypervisor: what it would send might need no sending.
  *
  *     hypervisor <==> encoder <==> relay, channel ... relay <==> decoder <==> hypervisor
  *
@@ -28,10 +30,12 @@ typedef uint64_t codec_pipe_delivered(void *arg);
 struct encoder_options {
 	enum coded_format format;
 	uint64_t pages; /* as stream_encoder_create */
-	bool disk; /* it is an NBD client's stream (disk_encoder.h); format, pages: of no use */
+	/* it is an NBD client's stream (disk_encoder.h); format, pages, offer_most: of no use */
+	bool disk;
 	struct codec_options codec;
-	unsigned cores;			 /* that may code at the same time */
-	enum control_way strongest;	 /* the last way that may be taken */
+	unsigned cores;		    /* that may code at the same time */
+	enum control_way strongest; /* the last way that may be taken */
+	uint64_t offer_most;	    /* memory's pages that may be offered: known_pages_create */
 	codec_pipe_delivered *delivered; /* for the link's rate */
 	void *arg;
 };
@@ -43,9 +47,13 @@ struct encoder_options {
 struct codec_pipe *codec_pipe_encode(int in_fd, bool listens, int link_fd,
 				     const struct encoder_options *options, struct error **err);
 
-/* guest_pages: as stream_decoder_create. The descriptors are taken over, also on failure. */
+/*
+ * guest_pages: as stream_decoder_create. held: what is offered. The descriptors and `held` are
+ * taken over, also on failure.
+ */
 struct codec_pipe *codec_pipe_decode(int link_fd, int out_fd, const struct decoder_limits *limits,
-				     uint64_t guest_pages, struct error **err);
+				     uint64_t guest_pages, struct held_pages *held,
+				     struct error **err);
 
 /* The same for a disk's. */
 struct codec_pipe *codec_pipe_decode_disk(int link_fd, int out_fd,
@@ -63,6 +71,7 @@ uint64_t codec_pipe_arrived(struct codec_pipe *pipe);
 struct codec_pipe_stats {
 	struct stream_encoder_stats stream;
 	struct control_report control;
+	uint32_t offered; /* pages */
 };
 void codec_pipe_stats(struct codec_pipe *pipe, struct codec_pipe_stats *stats); /* an encoder's */
 

@@ -46,6 +46,11 @@ static void memory_encode_stats(const void *self, struct stream_encoder_stats *s
 	stream_encoder_stats(self, stats);
 }
 
+static void memory_encode_know(void *self, struct known_pages *known)
+{
+	stream_encoder_know(self, known);
+}
+
 static int memory_decode_feed(void *self, const uint8_t *bytes, size_t n, size_t *used,
 			      struct byte_queue *out, struct error **err)
 {
@@ -71,6 +76,7 @@ const struct coder coder_memory_encoder = {
 	.flush = memory_encode_flush,
 	.use = memory_encode_use,
 	.stats = memory_encode_stats,
+	.know = memory_encode_know,
 };
 const struct coder coder_memory_decoder = {
 	.feed = memory_decode_feed,

@@ -28,6 +28,8 @@ struct coder {
 	int (*flush)(void *self, struct byte_queue *out, struct error **err);
 	void (*use)(void *self, struct codec_way way);
 	void (*stats)(const void *self, struct stream_encoder_stats *stats);
+	/* a memory encoder's, else NULL: there is no offer to it */
+	void (*know)(void *self, struct known_pages *known);
 };
 
 extern const struct coder coder_memory_encoder, coder_memory_decoder, coder_disk_encoder,

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "common/bytes.h"
+#include "common/clock.h"
+#include "migrate/codec/known_pages.h"
 #include "migrate/codec/piece_index.h"
 #include "migrate/codec/piece_store.h"
 #include "migrate/codec/pieces.h"
@@ -25,6 +27,8 @@ struct page_front {
 	uint8_t secret[PIECE_SECRET];
 	uint64_t next_unit; /* that needs no number */
 	uint32_t next_slot; /* that needs none */
+	struct known_pages *known;
+	uint32_t next_known; /* that needs none */
 	/* zero units that wait for others to follow */
 	uint64_t run_first;
 	uint32_t run;
@@ -327,6 +331,61 @@ static void put_literal(struct page_front *f, struct unit_batch *b, uint64_t uni
 	f->stats.pieces[PIECE_LITERAL] += pieces;
 }
 
+/* ---- What the other end offered ---- */
+
+/* Its pieces are from now on as those of a unit that was sent. */
+static void learn_known(struct page_front *f, struct unit_batch *b, uint64_t unit,
+			const uint8_t *content)
+{
+	uint32_t slots[GROUP];
+
+	for (unsigned i = 0; i < GROUP; i++) {
+		const uint8_t *piece = content + (size_t)i * PIECE;
+		uint64_t word, hash;
+
+		slots[i] = PIECE_NOWHERE;
+		if (pieces_filled(piece, PIECE, &word))
+			continue;
+		hash = piece_hash(piece, f->secret);
+		b->sum = codec_sum(b->sum, hash);
+		slots[i] = piece_store_insert(f->store, piece);
+		piece_index_add(f->index, hash, slots[i]);
+	}
+	piece_store_remember(f->store, piece_store_unit(unit, 0), slots);
+}
+
+/* What has a last version here is a delta against it, or not worth the digest. */
+static bool may_be_known(const struct page_front *f, const struct unit_batch *b, uint64_t unit,
+			 unsigned pieces)
+{
+	return f->known && pieces == CODEC_PAGE_PIECES &&
+	       !(b->learn && piece_store_version(f->store, piece_store_unit(unit, 0)));
+}
+
+static bool put_known(struct page_front *f, struct unit_batch *b, uint64_t unit,
+		      const uint8_t *content)
+{
+	double begun = clock_thread_s();
+	uint32_t page = known_pages_find(f->known, content);
+
+	f->stats.known_s += clock_thread_s() - begun;
+	if (page == KNOWN_NOWHERE)
+		return false;
+	put_op(f, b, SHAPE_KNOWN, unit, CODEC_PAGE_PIECES);
+	b->ops_size += put_varint(b->ops + b->ops_size,
+				  codec_zigzag((int64_t)page - (int64_t)f->next_known));
+	f->next_known = page + 1;
+	f->stats.known++;
+	if (b->learn)
+		learn_known(f, b, unit, content);
+	return true;
+}
+
+void page_front_know(struct page_front *f, struct known_pages *known)
+{
+	f->known = known;
+}
+
 void page_front_put(struct page_front *f, struct unit_batch *b, uint64_t unit,
 		    const uint8_t *content, unsigned pieces)
 {
@@ -345,6 +404,8 @@ void page_front_put(struct page_front *f, struct unit_batch *b, uint64_t unit,
 		put_filled(f, b, unit, pieces, word);
 		return;
 	}
+	if (may_be_known(f, b, unit, pieces) && put_known(f, b, unit, content))
+		return;
 	if (!b->learn) {
 		put_literal(f, b, unit, content, pieces);
 		return;

@@ -14,13 +14,16 @@
  * ends know. It has to see all units in order. The second half (payload.h) does not, and takes most
  * of the time, so where there are threads one may have this and others have that.
  *
+ * A page whose last version is not known is looked for among what the other end offered, if it did.
+ *
  * Cost of a page: 0.2 us if it is filled, else a hash of it, a look into the versions, and for each
  * piece one into the index; 1 KiB written for each piece that is new. A word that differs is told
- * in words of 8 bytes, 32 at a time.
+ * in words of 8 bytes, 32 at a time. With an offer a digest for each page that is looked for.
  *
  * Not thread-safe.
  */
 struct page_front;
+struct known_pages;
 
 /* Units on their way to the other end; the caller reads, the front writes. */
 struct unit_batch {
@@ -46,12 +49,17 @@ struct front_stats {
 	uint64_t units;
 	uint64_t pieces[CODEC_PIECES]; /* by what became of them; those of filled units as well */
 	uint64_t delta_bytes; /* of payload that are deltas, those against zeroes as well */
+	uint64_t known;	      /* units that the other end has; their pieces are not in `pieces` */
+	double known_s;	      /* seconds of a core that looking for such took */
 };
 
 /* As piece_store_create. */
 struct page_front *page_front_create(uint32_t slots, uint32_t versions, uint64_t seed,
 				     struct error **err);
 void page_front_destroy(struct page_front *f); /* takes NULL */
+
+/* What the other end offered, whole; borrowed. NULL, as at first: nothing. */
+void page_front_know(struct page_front *f, struct known_pages *known);
 
 /* Begins a batch; `learn`: with caches, else only filled units are seen. */
 void page_front_begin(struct page_front *f, struct unit_batch *b, bool learn);

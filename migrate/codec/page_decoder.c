@@ -35,6 +35,8 @@ struct page_decoder {
 	struct decoder_limits limits;
 	decoder_unit *unit;
 	void *arg;
+	decoder_known *known;
+	void *known_arg;
 
 	enum state state;
 	uint64_t offset; /* of the record's first byte */
@@ -77,6 +79,12 @@ struct page_decoder *page_decoder_create(const struct decoder_limits *limits, de
 	d->arg = arg;
 	d->want = CODEC_HEADER_SIZE;
 	return d;
+}
+
+void page_decoder_know(struct page_decoder *d, decoder_known *known, void *arg)
+{
+	d->known = known;
+	d->known_arg = arg;
 }
 
 void page_decoder_destroy(struct page_decoder *d)
@@ -152,6 +160,7 @@ static int prepare(struct page_decoder *d, const struct header *h, struct error 
 	d->replay = page_replay_create(h->slots, h->versions, h->seed, d->unit, d->arg, err);
 	if (!d->replay)
 		return -1;
+	page_replay_know(d->replay, d->known, d->known_arg);
 	for (unsigned i = 0; i < d->lanes; i++) {
 		d->readers[i] = payload_reader_create(d->window, err);
 		if (!d->readers[i])

@@ -37,10 +37,19 @@ extern const struct decoder_limits decoder_defaults;
 typedef int decoder_unit(void *arg, uint64_t unit, const uint8_t *content, unsigned pieces,
 			 struct error **err);
 
+/*
+ * The page of an offer (known_pages.h) that the stream refers to by its number, which may be any:
+ * 4096 bytes into content. As decoder_unit; EPROTO: it was not offered.
+ */
+typedef int decoder_known(void *arg, uint64_t page, uint8_t *content, struct error **err);
+
 /* limits: of CODEC_..._LEAST at the least, as codec_format.h has them. ENOMEM. */
 struct page_decoder *page_decoder_create(const struct decoder_limits *limits, decoder_unit *unit,
 					 void *arg, struct error **err);
 void page_decoder_destroy(struct page_decoder *d); /* takes NULL */
+
+/* Before the first byte: an offer was made. */
+void page_decoder_know(struct page_decoder *d, decoder_known *known, void *arg);
 
 /*
  * The next n bytes. EPROTO: they are not what an encoder makes; ENOTSUP: a newer version, or more

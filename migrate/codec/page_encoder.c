@@ -83,6 +83,11 @@ void page_encoder_destroy(struct page_encoder *e)
 	free(e);
 }
 
+void page_encoder_know(struct page_encoder *e, struct known_pages *known)
+{
+	page_front_know(e->front, known);
+}
+
 void page_encoder_use(struct page_encoder *e, struct codec_way way)
 {
 	e->way = way;

@@ -47,6 +47,9 @@ struct codec_way {
 struct page_encoder *page_encoder_create(const struct codec_options *options, struct error **err);
 void page_encoder_destroy(struct page_encoder *e); /* takes NULL */
 
+/* As page_front_know. */
+void page_encoder_know(struct page_encoder *e, struct known_pages *known);
+
 /* From the next batch on; at first, zstd of level 1 with caches. */
 void page_encoder_use(struct page_encoder *e, struct codec_way way);
 

@@ -41,6 +41,9 @@ struct page_replay {
 	uint32_t next_slot;
 	decoder_unit *unit;
 	void *arg;
+	decoder_known *known; /* NULL: nothing was offered */
+	void *known_arg;
+	uint64_t next_known;
 	/* of the batch */
 	struct bytes ops, payload;
 	uint32_t units;
@@ -67,6 +70,12 @@ struct page_replay *page_replay_create(uint32_t slots, uint32_t versions, uint64
 	r->unit = unit;
 	r->arg = arg;
 	return r;
+}
+
+void page_replay_know(struct page_replay *r, decoder_known *known, void *arg)
+{
+	r->known = known;
+	r->known_arg = arg;
 }
 
 void page_replay_destroy(struct page_replay *r)
@@ -303,6 +312,44 @@ static int use_pieces(struct page_replay *r, enum codec_shape shape, uint64_t un
 	return give(r, unit, pieces, err);
 }
 
+/* As learn_known in front.c. */
+static void learn_known(struct page_replay *r, uint64_t unit)
+{
+	uint32_t slots[GROUP];
+
+	for (unsigned i = 0; i < GROUP; i++) {
+		const uint8_t *piece = r->content + (size_t)i * PIECE;
+		uint64_t word;
+
+		slots[i] = PIECE_NOWHERE;
+		if (pieces_filled(piece, PIECE, &word))
+			continue;
+		r->sum = codec_sum(r->sum, piece_hash(piece, r->secret));
+		slots[i] = piece_store_insert(r->store, piece);
+	}
+	piece_store_remember(r->store, piece_store_unit(unit, 0), slots);
+}
+
+static int use_known(struct page_replay *r, uint64_t unit, unsigned pieces, struct error **err)
+{
+	uint64_t away, page;
+
+	if (take_varint(&r->ops, &away, err) < 0)
+		return -1;
+	page = r->next_known + (uint64_t)codec_unzigzag(away);
+	r->next_known = page + 1;
+	if (!r->known || pieces != CODEC_PAGE_PIECES)
+		return error_set(err, EPROTO,
+				 "a reference to page %" PRIu64
+				 " of an offer, for a unit of %u pieces: none was made for such",
+				 page, pieces);
+	if (r->known(r->known_arg, page, r->content, err) < 0)
+		return -1;
+	if (r->learn)
+		learn_known(r, unit);
+	return give(r, unit, pieces, err);
+}
+
 static int use_zeroes(struct page_replay *r, uint64_t unit, unsigned pieces, struct error **err)
 {
 	uint64_t more;
@@ -341,6 +388,8 @@ static int use_op(struct page_replay *r, struct error **err)
 			return -1;
 		pieces_fill(r->content, pieces * PIECE, word);
 		return give(r, unit, (unsigned)pieces, err);
+	case SHAPE_KNOWN:
+		return use_known(r, unit, (unsigned)pieces, err);
 	case SHAPE_LITERAL:
 	case SHAPE_COPY:
 	case SHAPE_UNCHANGED:

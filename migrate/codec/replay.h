@@ -27,7 +27,10 @@ struct page_replay *page_replay_create(uint32_t slots, uint32_t versions, uint64
 				       decoder_unit *unit, void *arg, struct error **err);
 void page_replay_destroy(struct page_replay *r); /* takes NULL */
 
-/* EPROTO; what `unit` said. */
+/* As page_decoder_know. */
+void page_replay_know(struct page_replay *r, decoder_known *known, void *arg);
+
+/* EPROTO; what `unit` or `known` said. */
 int page_replay(struct page_replay *r, const struct replay_batch *batch, struct error **err);
 
 #endif

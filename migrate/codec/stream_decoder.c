@@ -357,6 +357,11 @@ void stream_decoder_destroy(struct stream_decoder *d)
 	free(d);
 }
 
+void stream_decoder_know(struct stream_decoder *d, decoder_known *known, void *arg)
+{
+	page_decoder_know(d->pages, known, arg);
+}
+
 int stream_decoder_feed(struct stream_decoder *d, const uint8_t *bytes, size_t n, size_t *used,
 			struct byte_queue *out, struct error **err)
 {

@@ -28,6 +28,9 @@ struct stream_decoder *stream_decoder_create(const struct decoder_limits *limits
 					     uint64_t guest_pages, struct error **err);
 void stream_decoder_destroy(struct stream_decoder *d); /* takes NULL */
 
+/* As page_decoder_know. */
+void stream_decoder_know(struct stream_decoder *d, decoder_known *known, void *arg);
+
 /*
  * Takes as many of the next n bytes as there is room for: *used. What they make is appended to
  * `out`. EPROTO, ENOTSUP, ENOMEM; afterwards only destroy is of use.

@@ -324,6 +324,11 @@ void stream_encoder_destroy(struct stream_encoder *e)
 	free(e);
 }
 
+void stream_encoder_know(struct stream_encoder *e, struct known_pages *known)
+{
+	page_encoder_know(e->pages, known);
+}
+
 void stream_encoder_use(struct stream_encoder *e, struct codec_way way)
 {
 	page_encoder_use(e->pages, way);
@@ -397,7 +402,7 @@ void stream_encoder_stats(const struct stream_encoder *e, struct stream_encoder_
 	*stats = e->stats;
 	page_encoder_stats(e->pages, &stats->front);
 	stats->content_in =
-		PIECE * (stats->front.units * CODEC_PAGE_PIECES - stats->front.pieces[PIECE_ZERO] -
-			 stats->front.pieces[PIECE_FILLED]);
+		PIECE * ((stats->front.units - stats->front.known) * CODEC_PAGE_PIECES -
+			 stats->front.pieces[PIECE_ZERO] - stats->front.pieces[PIECE_FILLED]);
 	stats->coder_s = page_encoder_coder_s(e->pages);
 }

@@ -22,6 +22,9 @@ struct stream_encoder *stream_encoder_create(enum coded_format format, uint64_t 
 					     struct error **err);
 void stream_encoder_destroy(struct stream_encoder *e); /* takes NULL */
 
+/* As page_front_know. */
+void stream_encoder_know(struct stream_encoder *e, struct known_pages *known);
+
 /* How pages are coded from the next batch on. */
 void stream_encoder_use(struct stream_encoder *e, struct codec_way way);
 
@@ -42,10 +45,11 @@ int stream_encoder_flush(struct stream_encoder *e, struct byte_queue *out, struc
 int stream_encoder_end(struct stream_encoder *e, struct byte_queue *out, struct error **err);
 
 struct stream_encoder_stats {
-	uint64_t bytes_in, bytes_out;	  /* of the stream as a whole, without what is kept */
-	uint64_t pages;			  /* with contents */
-	uint64_t content_in, content_out; /* of pages that are not filled; of the codec's stream */
-	double coder_s;			  /* that the payload's coder took, of one core */
+	uint64_t bytes_in, bytes_out; /* of the stream as a whole, without what is kept */
+	uint64_t pages;		      /* with contents */
+	/* of pages that are neither filled nor known; of the codec's stream */
+	uint64_t content_in, content_out;
+	double coder_s; /* that the payload's coder took, of one core */
 	struct front_stats front;
 };
 void stream_encoder_stats(const struct stream_encoder *e, struct stream_encoder_stats *stats);

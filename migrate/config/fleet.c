@@ -147,6 +147,15 @@ static void dump_path(const struct fleet_path *path, FILE *out)
 		fprintf(out, "    rtt: %s\n", units_duration_exact(path->rtt_ns, buf));
 }
 
+static void dump_checkpoints(const struct fleet_checkpoints *checkpoints, FILE *out)
+{
+	char buf[UNITS_TEXT];
+
+	fprintf(out, "checkpoints:\n  size: %s\n", units_bytes_exact(checkpoints->size, buf));
+	fprintf(out, "  total: %s\n", units_bytes_exact(checkpoints->total, buf));
+	fprintf(out, "  age: %s\n", units_duration_exact(checkpoints->age_ns, buf));
+}
+
 void fleet_dump(const struct fleet *fleet, FILE *out)
 {
 	char buf[UNITS_TEXT];
@@ -166,4 +175,5 @@ void fleet_dump(const struct fleet *fleet, FILE *out)
 	fprintf(out, "port: %u\n", fleet->port);
 	fprintf(out, "hold: %s\n", units_duration_exact(fleet->hold_ns, buf));
 	fprintf(out, "join-timeout: %s\n", units_duration_exact(fleet->join_ns, buf));
+	dump_checkpoints(&fleet->checkpoints, out);
 }

@@ -62,6 +62,13 @@ struct fleet_path {
 	int64_t rtt_ns; /* 0: not told */
 };
 
+/* What hosts keep of the memory of VMs that have left (migrate/vm/checkpoint.h). */
+struct fleet_checkpoints {
+	uint64_t size;	/* bytes, of one VM at the most; 0: nothing is kept */
+	uint64_t total; /* bytes, of all on a host */
+	int64_t age_ns; /* older ones are removed */
+};
+
 struct fleet {
 	struct fleet_host *hosts;
 	size_t host_count;
@@ -72,6 +79,7 @@ struct fleet {
 	uint16_t port;	 /* data port of hops on the destination; 0: any free one */
 	int64_t hold_ns; /* how long a prepared destination waits for the source's decision */
 	int64_t join_ns; /* how long the vNIC switch waits for connections to join */
+	struct fleet_checkpoints checkpoints;
 };
 
 /* path NULL: PLACE_CONFIG. The caller frees it with fleet_free. */

@@ -19,6 +19,9 @@
 #define DEFAULT_HOLD_NS	 (60 * NS_PER_SEC)
 #define DEFAULT_JOIN_NS	 (30 * NS_PER_SEC)
 
+static const struct fleet_checkpoints default_checkpoints = {
+	.size = 4ull << 30, .total = 16ull << 30, .age_ns = 7 * 24 * 3600 * NS_PER_SEC};
+
 static int read_name(const struct yaml_node *node, char name[NAME_SIZE], struct error **err)
 {
 	if (!value_name(yaml_key(node), name))
@@ -172,6 +175,17 @@ static int read_path(const struct yaml_node *node, void *item, struct error **er
 	return yaml_read_map(node, fields, ARRAY_SIZE(fields), path, err);
 }
 
+static int read_checkpoints(const struct yaml_node *node, void *into, struct error **err)
+{
+	static const struct yaml_field fields[] = {
+		YAML_OPTIONAL(struct fleet_checkpoints, size, "size", value_room, ROOM_EXPECTED),
+		YAML_OPTIONAL(struct fleet_checkpoints, total, "total", value_room, ROOM_EXPECTED),
+		YAML_OPTIONAL(struct fleet_checkpoints, age_ns, "age", value_age, AGE_EXPECTED),
+	};
+
+	return yaml_read_map(node, fields, ARRAY_SIZE(fields), into, err);
+}
+
 static int read_fleet(const struct yaml_node *root, struct fleet *fleet, struct error **err)
 {
 	static const struct yaml_items hosts = {YAML_MAP, ENTRIES_MOST, sizeof(struct fleet_host),
@@ -188,8 +202,13 @@ static int read_fleet(const struct yaml_node *root, struct fleet *fleet, struct 
 		YAML_OPTIONAL(struct fleet, hold_ns, "hold", value_duration, DURATION_EXPECTED),
 		YAML_OPTIONAL(struct fleet, join_ns, "join-timeout", value_duration,
 			      DURATION_EXPECTED),
+		{.key = "checkpoints",
+		 .optional = true,
+		 .offset = offsetof(struct fleet, checkpoints),
+		 .map = read_checkpoints},
 	};
 
+	fleet->checkpoints = default_checkpoints;
 	fleet->hold_ns = DEFAULT_HOLD_NS;
 	fleet->join_ns = DEFAULT_JOIN_NS;
 	return yaml_read_map(root, fields, ARRAY_SIZE(fields), fleet, err);

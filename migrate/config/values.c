@@ -114,6 +114,21 @@ bool value_duration(const char *text, void *into)
 	return true;
 }
 
+bool value_age(const char *text, void *into)
+{
+	int64_t ns;
+
+	if (!units_parse_duration(text, &ns) || ns <= 0 || ns > 8760 * 3600 * NS_PER_SEC)
+		return false;
+	*(int64_t *)into = ns;
+	return true;
+}
+
+bool value_room(const char *text, void *into)
+{
+	return units_parse_bytes(text, into);
+}
+
 bool value_port(const char *text, void *into)
 {
 	uint64_t port;

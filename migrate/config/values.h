@@ -62,6 +62,12 @@ bool value_rate(const char *text, void *into); /* uint64_t, bit/s, not 0 */
 #define DURATION_EXPECTED "a duration such as 20ms, 5s or 2m, of at most 24h"
 bool value_duration(const char *text, void *into); /* int64_t, ns, not 0 */
 
+#define AGE_EXPECTED "a duration such as 90m or 168h, of at most 8760h"
+bool value_age(const char *text, void *into); /* int64_t, ns, not 0 */
+
+#define ROOM_EXPECTED "a size such as 512M or 8G, or 0"
+bool value_room(const char *text, void *into); /* uint64_t, bytes */
+
 #define PORT_EXPECTED "a port from 0 (any free one) to 65535"
 bool value_port(const char *text, void *into); /* uint16_t */
 

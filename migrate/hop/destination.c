@@ -20,6 +20,7 @@
 #include "migrate/hop/resolve.h"
 #include "migrate/hypervisor/hugepages.h"
 #include "migrate/transport/mptcp.h"
+#include "migrate/vm/checkpoint.h"
 #include "migrate/vm/vm_store.h"
 #include "netswitch/endpoints.h"
 
@@ -264,11 +265,22 @@ static int accept_control(struct destination *d, struct error **err)
 	return d->control ? 0 : -1;
 }
 
+/* It was of the last stay; this one leaves another. Others go when it is their time. */
+static void drop_checkpoint(const struct destination *d)
+{
+	auto_error why = NULL;
+
+	if (checkpoint_remove(d->env.facts->vm->uuid, &why) < 0 ||
+	    checkpoint_prune(&d->env.fleet->checkpoints, &why) < 0)
+		log_warn("%s", error_text(why));
+}
+
 static int run(struct destination *d, struct error **err)
 {
 	if (accept_control(d, err) < 0 || until_decided(d, err) < 0)
 		return -1;
 	close_channels(d);
+	drop_checkpoint(d);
 	if (disk_set_take(&d->carried, disk_arrived, err) < 0 || switch_vnics(d, err) < 0)
 		return -1;
 	say_goodbye(d);

@@ -88,6 +88,7 @@ static int settle(struct source *s, struct error **why, const char **result)
 	struct error *more = NULL;
 
 	log_error("%s", error_text(*why));
+	source_checkpoint_end(s, 0);
 	source_close_transfers(s);
 	disk_set_close(&s->carried);
 	if (!s->journalled) {

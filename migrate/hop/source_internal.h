@@ -9,6 +9,7 @@
 #include "migrate/hop/env.h"
 #include "migrate/hop/report.h"
 #include "migrate/hop/source.h"
+#include "migrate/hop/source_checkpoint.h"
 #include "migrate/transport/channel.h"
 #include "migrate/transport/mptcp.h"
 #include "migrate/stream/memory_stream.h"
@@ -83,8 +84,9 @@ struct source {
 	uint64_t switch_need, switch_target; /* when so much was left, bytes */
 
 	/* switchover */
-	int64_t paused_ns;	     /* 0: it runs */
-	char tunnel_path[NAME_SIZE]; /* the path that the tunnel is on now */
+	int64_t paused_ns;		      /* 0: it runs */
+	struct source_checkpoint *checkpoint; /* that is being written; NULL: none is */
+	char tunnel_path[NAME_SIZE];	      /* the path that the tunnel is on now */
 };
 
 typedef int source_stage(struct source *s, struct error **err);

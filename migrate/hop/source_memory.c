@@ -10,6 +10,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "migrate/codec/page_mac.h"
 
 #define LOG_MODULE "source"
 
@@ -289,6 +290,18 @@ void source_report_memory(struct source *s)
 	report_set(s->report, "hot_skip", report);
 }
 
+/* What the destination had of the VM's last stay there. */
+static json_t *known_pages_report(const struct codec_pipe_stats *stats)
+{
+	const struct front_stats *front = &stats->stream.front;
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:f}", "offered", (json_int_t)stats->offered,
+			 "offer_bytes",
+			 (json_int_t)(OFFER_HEADER_SIZE + (uint64_t)stats->offered * PAGE_MAC_SIZE),
+			 "pages", (json_int_t)front->known, "bytes",
+			 (json_int_t)front->known * PAGE_MAC_CONTENT, "seconds", front->known_s);
+}
+
 /* The disk that a transfer is of; NULL: it is the memory's. */
 static const char *disk_of(const struct source *s, const struct transfer *transfer)
 {
@@ -318,6 +331,8 @@ void source_report_coding(struct source *s, const struct transfer *transfer)
 		"out", (json_int_t)stats.stream.bytes_out, disk ? "blocks" : "pages",
 		(json_int_t)stats.stream.pages, "way", control_way_name(stats.control.way), "why",
 		stats.control.why, "changes", (int)stats.control.changes, "ways", ways);
+	if (stats.offered)
+		json_object_set_new(report, "checkpoint", known_pages_report(&stats));
 	if (disk)
 		report_disk_coding(s->report, disk, report);
 	else

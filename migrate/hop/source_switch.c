@@ -23,6 +23,7 @@
 #define RELEASE_NS (15 * NS_PER_SEC)
 #define CLOSE_NS   (15 * NS_PER_SEC)
 #define FRESH_NS   (3 * NS_PER_SEC)
+#define LATE_NS	   (60 * NS_PER_SEC) /* that the last stage may wait for a checkpoint */
 
 /*
  * The tunnel goes over a path on which the memory stream got on lately: the one that it was opened
@@ -157,7 +158,8 @@ int source_switchover(struct source *s, struct error **err)
 	if (journal_advance(s->env.facts->hop, HOP_GONE, err) < 0 ||
 	    fault_point("accepted-seen", err) < 0)
 		return -1;
-	if (hv_kill(s->env.vm, err) < 0 || disk_set_take(&s->carried, disk_leave, err) < 0)
+	if ((!source_checkpoint_begin(s) && hv_kill(s->env.vm, err) < 0) ||
+	    disk_set_take(&s->carried, disk_leave, err) < 0)
 		return -1;
 	return held_supersede(&s->env, err);
 }
@@ -168,6 +170,7 @@ int source_cleanup(struct source *s, struct error **err)
 
 	if (fault_point("cleanup", err) < 0)
 		return -1;
+	source_checkpoint_end(s, LATE_NS);
 	/* The far side finishes by itself, too. */
 	if (source_call(s, json_pack("{s:s}", "do", "close"), CLOSE_NS, NULL, &why) < 0)
 		log_warn("%s", error_text(why));

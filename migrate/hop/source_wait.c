@@ -138,6 +138,7 @@ int source_tick(struct source *s, struct error **err)
 
 	if (now >= s->progress.next_ns)
 		show(s);
+	source_checkpoint_look(s);
 	if (s->decided)
 		return 0;
 	if (heed_operator(s, err) < 0)

@@ -15,6 +15,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "migrate/codec/page_mac.h"
 #include "migrate/transport/confine.h"
 #include "migrate/transport/door_internal.h"
 
@@ -48,6 +49,7 @@ static _Noreturn void become_door(int socket, const struct channel_key *key, boo
 	/* What OpenSSL reads when it is used first it must read now. */
 	first = tls_create(3, TLS_SERVER, own.hop, own.key, NULL);
 	tls_destroy(first);
+	page_mac_destroy(page_mac_create((const uint8_t[PAGE_MAC_KEY]){0}, NULL));
 	if (confine_process(&why) < 0) {
 		log_error("%s", error_text(why));
 		_exit(1);
@@ -131,42 +133,48 @@ static void remember(struct door *door, const struct door_word *word)
 		door->failed[door->n_failed++] = *word;
 }
 
-static int send_request(struct door *door, const struct door_request *request, int fd,
-			struct error **err)
+/* Of fds, those from the first one on that are not -1 go along. */
+static int send_request(struct door *door, const struct door_request *request,
+			const int fds[DOOR_FDS], struct error **err)
 {
 	union {
 		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
+		char room[CMSG_SPACE(DOOR_FDS * sizeof(int))];
 	} control = {0};
+	size_t n = 0;
 	struct iovec io = {.iov_base = (void *)(uintptr_t)request, .iov_len = sizeof(*request)};
 	struct msghdr message = {.msg_iov = &io, .msg_iovlen = 1};
 	struct cmsghdr *c;
 
-	if (fd >= 0) {
+	while (n < DOOR_FDS && fds[n] >= 0)
+		n++;
+	if (n > 0) {
 		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
+		message.msg_controllen = CMSG_SPACE(n * sizeof(int));
 		c = CMSG_FIRSTHDR(&message);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+		c->cmsg_len = CMSG_LEN(n * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, n * sizeof(int));
 	}
 	return sendmsg(door->socket, &message, MSG_NOSIGNAL) < 0 ? gone(door, err) : 0;
 }
 
-/* One request and its answer; fd (or -1) is taken over. */
-static int ask(struct door *door, struct door_request *request, int fd, struct error **err)
+/* One request and its answer; fd and held_fd (or -1) are taken over. */
+static int ask(struct door *door, struct door_request *request, int fd, int held_fd,
+	       struct error **err)
 {
+	const int fds[DOOR_FDS] = {fd, held_fd};
 	int64_t now = clock_ns();
 	int64_t deadline = (request->deadline_ns > now ? request->deadline_ns : now) + ANSWER_NS;
 	struct door_word word;
 	int sent;
 
 	request->number = ++door->asked;
-	sent = send_request(door, request, fd, err);
-
-	if (fd >= 0)
-		close(fd);
+	sent = send_request(door, request, fds, err);
+	for (size_t i = 0; i < DOOR_FDS; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
 	if (sent < 0)
 		return -1;
 	for (;;) {
@@ -188,7 +196,7 @@ int door_listen(struct door *door, int listen_fd, struct error **err)
 {
 	struct door_request request = {.op = DOOR_LISTEN};
 
-	return ask(door, &request, listen_fd, err);
+	return ask(door, &request, listen_fd, -1, err);
 }
 
 /* What was said of the channel until now is said of its earlier one. */
@@ -205,28 +213,33 @@ static void forget(struct door *door, const char *channel)
 int door_attach(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
 		int64_t deadline_ns, struct error **err)
 {
-	return door_attach_coded(door, channel, local_fd, 0, silence_ms, deadline_ns, err);
+	static const struct door_decoding none = {.held_fd = -1};
+
+	return door_attach_coded(door, channel, local_fd, &none, silence_ms, deadline_ns, err);
 }
 
 static int attach(struct door *door, struct door_request *request, const char *channel,
-		  int local_fd, struct error **err)
+		  int local_fd, int held_fd, struct error **err)
 {
 	snprintf(request->channel, sizeof(request->channel), "%s", channel);
-	if (ask(door, request, local_fd, err) < 0)
+	if (ask(door, request, local_fd, held_fd, err) < 0)
 		return -1;
 	forget(door, channel);
 	return 0;
 }
 
-int door_attach_coded(struct door *door, const char *channel, int local_fd, uint64_t guest_pages,
-		      int64_t silence_ms, int64_t deadline_ns, struct error **err)
+int door_attach_coded(struct door *door, const char *channel, int local_fd,
+		      const struct door_decoding *decoding, int64_t silence_ms, int64_t deadline_ns,
+		      struct error **err)
 {
 	struct door_request request = {.op = DOOR_ATTACH,
 				       .silence_ms = silence_ms,
 				       .deadline_ns = deadline_ns,
-				       .decode_pages = guest_pages};
+				       .decode_pages = decoding->guest_pages,
+				       .held_offset = decoding->held_offset,
+				       .held_pages = decoding->held_pages};
 
-	return attach(door, &request, channel, local_fd, err);
+	return attach(door, &request, channel, local_fd, decoding->held_fd, err);
 }
 
 int door_attach_coded_disk(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
@@ -237,7 +250,7 @@ int door_attach_coded_disk(struct door *door, const char *channel, int local_fd,
 				       .deadline_ns = deadline_ns,
 				       .decode_disk = true};
 
-	return attach(door, &request, channel, local_fd, err);
+	return attach(door, &request, channel, local_fd, -1, err);
 }
 
 int door_close(struct door *door, const char *channel, struct error **err)
@@ -245,7 +258,7 @@ int door_close(struct door *door, const char *channel, struct error **err)
 	struct door_request request = {.op = DOOR_CLOSE};
 
 	snprintf(request.channel, sizeof(request.channel), "%s", channel);
-	return ask(door, &request, -1, err);
+	return ask(door, &request, -1, -1, err);
 }
 
 int door_check(struct door *door, const char *channel, struct error **err)

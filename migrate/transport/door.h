@@ -38,12 +38,24 @@ int door_listen(struct door *door, int listen_fd, struct error **err);
 int door_attach(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
 		int64_t deadline_ns, struct error **err);
 
+/* How a memory stream that the source has coded (migrate/codec) is decoded. */
+struct door_decoding {
+	uint64_t guest_pages; /* as codec_pipe_decode */
+	/* what is offered of what is here already, as held_pages_create; -1, and no pages: nothing
+	 */
+	int held_fd;
+	uint64_t held_offset;
+	uint32_t held_pages;
+};
+
 /*
- * The same for a memory stream that the source has coded (migrate/codec): it is decoded in the
- * door's process, and local_fd is the hypervisor's. guest_pages: as codec_pipe_decode.
+ * The same for such a stream: it is decoded in the door's process, and local_fd is the
+ * hypervisor's. held_fd is taken over, too; nobody need have a right to its file but whoever opened
+ * it.
  */
-int door_attach_coded(struct door *door, const char *channel, int local_fd, uint64_t guest_pages,
-		      int64_t silence_ms, int64_t deadline_ns, struct error **err);
+int door_attach_coded(struct door *door, const char *channel, int local_fd,
+		      const struct door_decoding *decoding, int64_t silence_ms, int64_t deadline_ns,
+		      struct error **err);
 
 /* The same for a disk's stream: local_fd is the NBD server's. */
 int door_attach_coded_disk(struct door *door, const char *channel, int local_fd, int64_t silence_ms,

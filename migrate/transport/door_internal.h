@@ -9,12 +9,13 @@
 
 /*
  * What worker and door say to each other: packets of a Unix socket, between two processes of one
- * program, so plain structs. A request may carry a descriptor; each gets one answer. A channel's
- * failure comes unasked.
+ * program, so plain structs. A request may carry descriptors: the channel's local end, and what its
+ * decoder offers; each gets one answer. A channel's failure comes unasked.
  */
 #define DOOR_NAME     32
 #define DOOR_TEXT     256
 #define DOOR_CHANNELS 16
+#define DOOR_FDS      2
 
 enum door_op {
 	DOOR_LISTEN,
@@ -28,7 +29,9 @@ struct door_request {
 	char channel[DOOR_NAME];
 	int64_t silence_ms, deadline_ns;
 	uint64_t decode_pages; /* 0: no memory is decoded */
-	bool decode_disk;      /* a disk is */
+	uint64_t held_offset;
+	uint32_t held_pages;
+	bool decode_disk; /* a disk is */
 };
 
 struct door_word {

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "migrate/codec/codec_pipe.h"
 #include "migrate/transport/door_internal.h"
@@ -46,12 +47,12 @@ static void say(const struct door_side *d, bool answer, unsigned number, const c
 	(void)send(d->socket, &word, sizeof(word), MSG_NOSIGNAL);
 }
 
-/* 1: a request, *fd its descriptor or -1; 0: the worker is gone. */
-static int receive(int socket, struct door_request *request, int *fd)
+/* 1: a request, fds its descriptors, each or -1; 0: the worker is gone. */
+static int receive(int socket, struct door_request *request, int fds[DOOR_FDS])
 {
 	union {
 		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
+		char room[CMSG_SPACE(DOOR_FDS * sizeof(int))];
 	} control;
 	struct iovec io = {.iov_base = request, .iov_len = sizeof(*request)};
 	struct msghdr message = {.msg_iov = &io,
@@ -60,12 +61,13 @@ static int receive(int socket, struct door_request *request, int *fd)
 				 .msg_controllen = sizeof(control)};
 	struct cmsghdr *c;
 
-	*fd = -1;
+	for (size_t i = 0; i < DOOR_FDS; i++)
+		fds[i] = -1;
 	if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != sizeof(*request))
 		return 0;
 	c = CMSG_FIRSTHDR(&message);
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+		memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
 	request->channel[DOOR_NAME - 1] = '\0';
 	return 1;
 }
@@ -91,28 +93,43 @@ static void close_channel(struct door_side *d, const char *name)
 		}
 }
 
-/* Puts a decoder before the hypervisor; returns the descriptor for the relay. */
-static int decode(struct codec_pipe **pipe, int fd, const struct door_request *request,
+/* The decoder of what the source has coded, between two sockets; takes all of them over. */
+static struct codec_pipe *start_decoder(const struct door_request *request, int link_fd, int fd,
+					int held_fd, struct error **err)
+{
+	struct held_pages *held;
+
+	if (request->decode_disk)
+		return codec_pipe_decode_disk(link_fd, fd, &decoder_defaults, err);
+	held = held_pages_create(held_fd, request->held_offset, request->held_pages, err);
+	if (held)
+		return codec_pipe_decode(link_fd, fd, &decoder_defaults, request->decode_pages,
+					 held, err);
+	close(link_fd);
+	close(fd);
+	return NULL;
+}
+
+/* Puts a decoder before the hypervisor; returns the descriptor for the relay. Takes both over. */
+static int decode(struct codec_pipe **pipe, const struct door_request *request, int fd, int held_fd,
 		  struct error **err)
 {
 	int ends[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
+		error_errno(err, "socket pair");
 		close(fd);
-		return error_errno(err, "socket pair");
+		cleanup_close(&held_fd);
+		return -1;
 	}
-	if (request->decode_disk)
-		*pipe = codec_pipe_decode_disk(ends[0], fd, &decoder_defaults, err);
-	else
-		*pipe = codec_pipe_decode(ends[0], fd, &decoder_defaults, request->decode_pages,
-					  err);
+	*pipe = start_decoder(request, ends[0], fd, held_fd, err);
 	if (*pipe)
 		return ends[1];
 	close(ends[1]);
 	return -1;
 }
 
-static int attach(struct door_side *d, const struct door_request *request, int fd,
+static int attach(struct door_side *d, const struct door_request *request, int fd, int held_fd,
 		  struct error **err)
 {
 	struct channel *channel = NULL;
@@ -127,11 +144,12 @@ static int attach(struct door_side *d, const struct door_request *request, int f
 		channel = listener_take(d->listener, request->channel, request->deadline_ns, err);
 	if (!channel) {
 		close(fd);
+		cleanup_close(&held_fd);
 		return -1;
 	}
 	close_channel(d, request->channel);
 	if (request->decode_pages || request->decode_disk)
-		fd = decode(&d->channels[i].decode, fd, request, err);
+		fd = decode(&d->channels[i].decode, request, fd, held_fd, err);
 	if (fd < 0) {
 		channel_destroy(channel);
 		return -1;
@@ -146,16 +164,16 @@ static int attach(struct door_side *d, const struct door_request *request, int f
 	return -1;
 }
 
-static void serve(struct door_side *d, const struct door_request *request, int fd)
+static void serve(struct door_side *d, const struct door_request *request, const int fds[DOOR_FDS])
 {
 	struct error *why = NULL;
 
 	switch (request->op) {
 	case DOOR_LISTEN:
-		start_listening(d, fd, &why);
+		start_listening(d, fds[0], &why);
 		break;
 	case DOOR_ATTACH:
-		attach(d, request, fd, &why);
+		attach(d, request, fds[0], fds[1], &why);
 		break;
 	case DOOR_CLOSE:
 		close_channel(d, request->channel);
@@ -190,17 +208,17 @@ void door_main(int socket, const struct channel_key *key, bool plain)
 {
 	struct door_side d = {.socket = socket, .key = key, .plain = plain};
 	struct door_request request;
-	int fd;
+	int fds[DOOR_FDS];
 
 	for (;;) {
 		struct pollfd p = {.fd = socket, .events = POLLIN};
 
 		if (poll(&p, 1, LOOK_MS) < 0 && errno != EINTR)
 			break;
-		if (p.revents && !receive(socket, &request, &fd))
+		if (p.revents && !receive(socket, &request, fds))
 			break;
 		if (p.revents)
-			serve(&d, &request, fd);
+			serve(&d, &request, fds);
 		look_after_channels(&d);
 	}
 	/* What is on its way to the local streams is in their sockets; nothing is left to do. */

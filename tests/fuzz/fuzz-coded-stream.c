@@ -2,13 +2,13 @@
 /*
  * Fuzz target of the coded stream's decoder. Whatever the bytes are, it ends with one of its errors
  * or with none; neither that nor what came out depends on where the stream was cut; and what is in
- * the queue stays within what the header promises.
+ * the queue stays within what the header promises. Some pages are offered.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "migrate/codec/stream_decoder.h"
-#include "tests/fuzz/rig.h"
+#include "tests/fuzz/held-rig.h"
 
 #define GUEST_PAGES (1u << 16)
 #define QUEUE_MOST  (DECODED_FULL + (33u << 20))
@@ -39,11 +39,16 @@ static void decode(struct decoded *d, const uint8_t *bytes, size_t n, size_t mos
 	static const struct decoder_limits limits = {
 		.cache_bytes = 2u << 20, .batch_bytes = 1u << 20, .window = 14};
 	struct stream_decoder *decoder = stream_decoder_create(&limits, GUEST_PAGES, NULL);
+	/* the descriptor is one for all inputs */
+	static struct held_pages *held;
 	struct byte_queue q = {0};
 	int result = 0;
 
 	*d = (struct decoded){0};
 	rig_check(decoder);
+	if (!held)
+		held = rig_hold(NULL);
+	stream_decoder_know(decoder, rig_take, held);
 	while (n && result == 0) {
 		size_t used, some = most && most < n ? most : n;
 

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Two pipes, one that encodes and one that decodes, joined by a socket: a stream goes through, and
- * what comes back does. */
+ * what comes back does, behind the decoder's offer. */
 #include "tests/unit/test-codec-stream.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "migrate/codec/codec_pipe.h"
+#include "migrate/codec/page_mac.h"
 #include "tests/unit/test-stream-kit.h"
 
 #define ROUNDS	20
@@ -29,25 +31,40 @@ static uint64_t all_of_it(void *arg)
 	return UINT64_MAX / 2;
 }
 
-static void start(struct rig *rig, uint64_t guest_pages)
+/* middle[1]: the other end of the encoder's link, without a decoder there. */
+static void start_encoder(struct rig *rig, int middle[2], uint64_t offer_most)
 {
 	struct encoder_options options = {.format = CODED_QEMU,
 					  .pages = 0,
 					  .codec = small_cache,
 					  .cores = 1,
 					  .strongest = WAY_ZSTD_13,
+					  .offer_most = offer_most,
 					  .delivered = all_of_it};
-	int in[2], middle[2], out[2];
+	int in[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, in), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, middle), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, out), 0);
 	rig->in = in[0];
-	rig->out = out[0];
 	rig->encoder = codec_pipe_encode(in[1], false, middle[0], &options, NULL);
-	rig->decoder = codec_pipe_decode(middle[1], out[1], &small_limits, guest_pages, NULL);
 	assert_non_null(rig->encoder);
+}
+
+static void start(struct rig *rig, uint64_t guest_pages, struct held_pages *held)
+{
+	int middle[2], out[2];
+
+	start_encoder(rig, middle, GUEST_PAGES);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, out), 0);
+	rig->out = out[0];
+	assert_non_null(held);
+	rig->decoder = codec_pipe_decode(middle[1], out[1], &small_limits, guest_pages, held, NULL);
 	assert_non_null(rig->decoder);
+}
+
+static struct held_pages *nothing(void)
+{
+	return held_pages_create(-1, 0, 0, NULL);
 }
 
 static void stop(struct rig *rig)
@@ -118,7 +135,7 @@ static void test_through(void **unused)
 	(void)unused;
 	put_end(s);
 	assert_int_equal(said_by(&before, &stream_format_qemu, s->bytes, s->size), 0);
-	start(&rig, GUEST_PAGES);
+	start(&rig, GUEST_PAGES, nothing());
 	assert_int_equal(send(rig.out, "back", 4, 0), 4);
 	pump(&rig, s->bytes, s->size, true, &got);
 	assert_int_equal(said_by(&after, &stream_format_qemu, got.data, byte_queue_length(&got)),
@@ -149,7 +166,7 @@ static void test_nothing_is_kept(void **unused)
 
 	(void)unused;
 	said_by(&before, &stream_format_qemu, s->bytes, s->size);
-	start(&rig, GUEST_PAGES);
+	start(&rig, GUEST_PAGES, nothing());
 	pump(&rig, s->bytes, s->size, false, &got);
 	said_by(&after, &stream_format_qemu, got.data, byte_queue_length(&got));
 	assert_int_equal(before.count, after.count);
@@ -168,7 +185,7 @@ static void test_refused(void **unused)
 
 	(void)unused;
 	put_end(s);
-	start(&rig, PAGES_A); /* the guest has more */
+	start(&rig, PAGES_A, nothing()); /* the guest has more */
 	pump(&rig, s->bytes, s->size, true, &got);
 	assert_int_equal(codec_pipe_check(rig.decoder, &why), -1);
 	assert_int_equal(why->code, EPROTO);
@@ -178,12 +195,154 @@ static void test_refused(void **unused)
 	stop(&rig);
 }
 
+/* Contents of all pages that a stream has, in a file, in the reverse order; and how many. */
+struct contents {
+	int fd;
+	uint32_t pages;
+};
+
+static int keep_page(void *arg, size_t block, uint64_t page, const uint8_t *content, uint8_t kind,
+		     struct error **err)
+{
+	struct contents *c = arg;
+
+	(void)block, (void)page, (void)kind, (void)err;
+	if (content)
+		assert_int_equal(
+			pwrite(c->fd, content, STREAM_PAGE, (999 - c->pages++) * STREAM_PAGE),
+			STREAM_PAGE);
+	return 0;
+}
+
+static int drop_bytes(void *arg, const uint8_t *bytes, size_t n, struct error **err)
+{
+	(void)arg, (void)bytes, (void)n, (void)err;
+	return 0;
+}
+
+static int drop_block(void *arg, uint64_t pages, struct error **err)
+{
+	(void)arg, (void)pages, (void)err;
+	return 0;
+}
+
+static int drop_mark(void *arg, struct error **err)
+{
+	(void)arg, (void)err;
+	return 0;
+}
+
+static struct held_pages *contents_of(const struct stream *s)
+{
+	static const struct stream_events events = {drop_bytes, drop_block, drop_mark,
+						    keep_page,	drop_mark,  drop_mark};
+	struct contents c = {.fd = memfd_create("contents", MFD_CLOEXEC)};
+	struct stream_rewriter *reader = stream_format_qemu.create(&events, &c, GUEST_PAGES, NULL);
+
+	assert_int_equal(stream_format_qemu.feed(reader, s->bytes, s->size, NULL), 0);
+	stream_format_qemu.destroy(reader);
+	assert_true(c.pages > 0 && c.pages < 1000);
+	return held_pages_create(c.fd, 0, 1000, NULL);
+}
+
+/* What the other end has is not sent; what comes back begins behind the offer. */
+static void test_offered(void **unused)
+{
+	static struct said before, after;
+	struct stream *s = some_rounds();
+	struct codec_pipe_stats stats;
+	struct byte_queue got = {0};
+	struct rig rig;
+	char back[8];
+
+	(void)unused;
+	put_end(s);
+	assert_int_equal(said_by(&before, &stream_format_qemu, s->bytes, s->size), 0);
+	start(&rig, GUEST_PAGES, contents_of(s));
+	assert_int_equal(send(rig.out, "back", 4, 0), 4);
+	pump(&rig, s->bytes, s->size, true, &got);
+	assert_int_equal(said_by(&after, &stream_format_qemu, got.data, byte_queue_length(&got)),
+			 0);
+	assert_memory_equal(&before, &after, sizeof(before));
+	codec_pipe_stats(rig.encoder, &stats);
+	assert_int_equal(stats.offered, 1000);
+	assert_true(stats.stream.front.known > 0);
+	assert_int_equal(stats.stream.front.pieces[PIECE_LITERAL], 0);
+	assert_int_equal(read(rig.in, back, sizeof(back)), 4);
+	assert_memory_equal(back, "back", 4);
+	byte_queue_clear(&got);
+	stop(&rig);
+}
+
+/* Nothing is taken from the hypervisor until the offer is whole; then all is. */
+static void test_waits_for_the_offer(void **unused)
+{
+	struct held_pages *h = held_pages_create(-1, 0, 100, NULL);
+	struct stream *s = some_rounds();
+	uint8_t offer[4096];
+	size_t n = held_pages_offer(h, offer, sizeof(offer));
+	struct pollfd said;
+	struct rig rig;
+	int middle[2];
+
+	(void)unused;
+	assert_int_equal(n, OFFER_HEADER_SIZE + 100 * PAGE_MAC_SIZE);
+	start_encoder(&rig, middle, 100);
+	assert_int_equal(send(rig.in, s->bytes, 20000, MSG_DONTWAIT), 20000);
+	assert_int_equal(send(middle[1], offer, n - 1, 0), n - 1);
+	said = (struct pollfd){.fd = middle[1], .events = POLLIN};
+	assert_int_equal(poll(&said, 1, 300), 0);
+	assert_int_equal(send(middle[1], offer + n - 1, 1, 0), 1);
+	assert_int_equal(poll(&said, 1, PATIENT), 1);
+	held_pages_destroy(h);
+	codec_pipe_destroy(rig.encoder);
+	close(rig.in);
+	close(middle[1]);
+}
+
+/* An offer that none would make ends the encoder, which has taken nothing. */
+static void test_hostile_offer(void **unused)
+{
+	static const struct {
+		const char *bytes;
+		size_t n;
+		const char *words;
+	} offers[] = {
+		{"QEVM is no offer, and none of its fifty bytes are so", 52, "magic"},
+		{"EHCK\2\0\0\0\0\0\0\1\0\0\0\0................................", 48, "version 2"},
+		{"EHCK\1\0\0\0\0\0\0\145\0\0\0\0................................", 48,
+		 "at most 100"},
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < ARRAY_SIZE(offers); i++) {
+		auto_error why = NULL;
+		struct rig rig;
+		int middle[2];
+		char byte;
+
+		start_encoder(&rig, middle, 100);
+		assert_int_equal(send(middle[1], offers[i].bytes, offers[i].n, 0), offers[i].n);
+		assert_int_equal(read(middle[1], &byte, 1), 0); /* it has ended */
+		for (int n = 0; n < 300 && codec_pipe_check(rig.encoder, &why) == 0; n++)
+			clock_sleep_ms(10);
+		assert_non_null(why);
+		assert_non_null(strstr(why->message, offers[i].words));
+		codec_pipe_destroy(rig.encoder);
+		close(rig.in);
+		close(middle[1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_through),
 		cmocka_unit_test(test_nothing_is_kept),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_offered),
+		cmocka_unit_test(test_waits_for_the_offer),
+		cmocka_unit_test(test_hostile_offer),
 	};
 
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);

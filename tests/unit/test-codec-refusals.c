@@ -171,7 +171,8 @@ static void test_operations(void **unused)
 	BY_HAND(0, 2, 4096, "1 units fewer", SHAPE_LITERAL);
 	BY_HAND(0, 1, 8192, "more units", SHAPE_LITERAL, SHAPE_LITERAL);
 	BY_HAND(0, 1, 4097, "nobody's", SHAPE_LITERAL);
-	BY_HAND(0, 1, 0, "shape 6", CODEC_SHAPES);
+	BY_HAND(0, 1, 0, "shape 7", CODEC_SHAPES);
+	BY_HAND(0, 1, 0, "none was made", SHAPE_KNOWN, 0);
 	BY_HAND(0, 1, 0, "operations end", SHAPE_FILLED, 1, 2);
 	BY_HAND(0, 1, 0, "zero units", SHAPE_ZEROES, 1);
 	BY_HAND(0, 1, 0, "no cache", SHAPE_COPY, 0);

@@ -23,7 +23,8 @@ static const char good[] = "hosts:\n"
 			   "  wan2:\n"
 			   "port: 7000\n"
 			   "hold: 90s\n"
-			   "join-timeout: 10s\n";
+			   "join-timeout: 10s\n"
+			   "checkpoints: {size: 512M, age: 90m}\n";
 
 static struct fleet *parse(const char *text, struct error **err)
 {
@@ -55,11 +56,17 @@ static void test_good(void **unused)
 	assert_int_equal(fleet->port, 7000);
 	assert_int_equal(fleet->hold_ns, 90 * NS_PER_SEC);
 	assert_int_equal(fleet->join_ns, 10 * NS_PER_SEC);
+	assert_int_equal(fleet->checkpoints.size, 512 << 20);
+	assert_int_equal(fleet->checkpoints.total, 16ll << 30);
+	assert_int_equal(fleet->checkpoints.age_ns, 5400 * NS_PER_SEC);
 }
 
 static void test_defaults(void **unused)
 {
-	auto_free char *text = with_change(good, "port: 7000\nhold: 90s\njoin-timeout: 10s\n", "");
+	auto_free char *text = with_change(good,
+					   "port: 7000\nhold: 90s\njoin-timeout: 10s\n"
+					   "checkpoints: {size: 512M, age: 90m}\n",
+					   "");
 	auto_fleet fleet = parse(text, NULL);
 
 	(void)unused;
@@ -67,6 +74,8 @@ static void test_defaults(void **unused)
 	assert_int_equal(fleet->port, 0);
 	assert_int_equal(fleet->hold_ns, 60 * NS_PER_SEC);
 	assert_int_equal(fleet->join_ns, 30 * NS_PER_SEC);
+	assert_int_equal(fleet->checkpoints.size, 4ll << 30);
+	assert_int_equal(fleet->checkpoints.age_ns, 168 * 3600 * NS_PER_SEC);
 	assert_string_equal(fleet_host(fleet, "west", NULL)->ssh.user, "root");
 	assert_int_equal(fleet_host(fleet, "west", NULL)->ssh.port, 22);
 }
@@ -151,6 +160,12 @@ static void test_mistakes(void **unused)
 		{"hold: 90s", "hold: 90",
 		 "f:18:7: hold: found \"90\", expected a duration such as 20ms, 5s or 2m, of at "
 		 "most 24h"},
+		{"size: 512M", "size: much",
+		 "f:20:21: checkpoints.size: found \"much\", expected a size such as 512M or 8G, "
+		 "or 0"},
+		{"age: 90m", "age: 0s",
+		 "f:20:32: checkpoints.age: found \"0s\", expected a duration such as 90m or 168h, "
+		 "of at most 8760h"},
 		{"10.81.1.2", "10.81.1.256",
 		 "f:10:23: hosts.west.addresses.wan1: found \"10.81.1.256\", expected an IPv4 or "
 		 "IPv6 address"},

@@ -24,6 +24,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "migrate/codec/disk_encoder.h"
+#include "migrate/codec/known_pages.h"
+#include "migrate/codec/page_mac.h"
 #include "migrate/transport/confine.h"
 #include "migrate/transport/door.h"
 #include "migrate/transport/mptcp.h"
@@ -270,6 +272,52 @@ static void decodes_a_disk(void **test)
 	rig_close(&rig);
 }
 
+/*
+ * The offer of what is in a file that only this process may open: read, digested and sent by the
+ * confined one.
+ */
+static void offers_from_a_file(void **test)
+{
+	static uint8_t page[4096], offer[OFFER_HEADER_SIZE + 3 * PAGE_MAC_SIZE];
+	struct door_decoding decoding = {.guest_pages = 1000, .held_offset = 5, .held_pages = 3};
+	struct page_mac *mac;
+	struct rig rig;
+	int ends[2];
+
+	(void)test;
+	rig_open(&rig, false, false);
+	relay_destroy(rig.source);
+	close(rig.source_fd);
+	close(rig.local_fd);
+	decoding.held_fd = memfd_create("held", MFD_CLOEXEC);
+	for (int i = 0; i < 2; i++) { /* of the third there is nothing */
+		memset(page, i + 1, sizeof(page));
+		assert_int_equal(pwrite(decoding.held_fd, page, sizeof(page), 5 + i * 4096), 4096);
+	}
+	rig.source_fd = relay_start_pair(connect_with(&rig, &key, false), 5000, &rig.source, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	assert_int_equal(
+		door_attach_coded(rig.door, "memory", ends[1], &decoding, 5000, soon(), NULL), 0);
+	rig.local_fd = ends[0];
+	assert_int_equal(fcntl(decoding.held_fd, F_GETFD), -1); /* taken over */
+	assert_int_equal(read_all(rig.source_fd, offer, sizeof(offer), NULL), 0);
+	assert_int_equal(get_be32(offer), OFFER_MAGIC);
+	assert_int_equal(get_be32(offer + 8), 3);
+	mac = page_mac_create(offer + 16, NULL);
+	for (int i = 0; i < 3; i++) {
+		uint8_t digest[PAGE_MAC_SIZE] = {0};
+
+		memset(page, i + 1, sizeof(page));
+		if (i < 2)
+			assert_int_equal(page_mac_of(mac, page, digest, NULL), 0);
+		assert_memory_equal(offer + OFFER_HEADER_SIZE + i * PAGE_MAC_SIZE, digest,
+				    PAGE_MAC_SIZE);
+	}
+	page_mac_destroy(mac);
+	assert_int_equal(door_check(rig.door, NULL, NULL), 0);
+	rig_close(&rig);
+}
+
 /* What the process has given up, as the kernel has it. */
 static void is_confined(void **test)
 {
@@ -366,6 +414,7 @@ int main(void)
 		cmocka_unit_test(channel_that_never_comes),
 		cmocka_unit_test(later_channel_takes_the_place),
 		cmocka_unit_test(decodes_a_disk),
+		cmocka_unit_test(offers_from_a_file),
 		cmocka_unit_test(is_confined),
 		cmocka_unit_test(ends_with_its_process),
 		cmocka_unit_test(confined_gets_no_more),
