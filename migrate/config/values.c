@@ -114,6 +114,14 @@ bool value_duration(const char *text, void *into)
 	return true;
 }
 
+bool value_duration_or_off(const char *text, void *into)
+{
+	if (strcmp(text, "off") != 0)
+		return value_duration(text, into);
+	*(int64_t *)into = 0;
+	return true;
+}
+
 bool value_port(const char *text, void *into)
 {
 	uint64_t port;

@@ -61,6 +61,8 @@ bool value_rate(const char *text, void *into); /* uint64_t, bit/s, not 0 */
 
 #define DURATION_EXPECTED "a duration such as 20ms, 5s or 2m, of at most 24h"
 bool value_duration(const char *text, void *into); /* int64_t, ns, not 0 */
+#define DURATION_OR_OFF_EXPECTED "a duration such as 20ms, 5s or 2m, of at most 24h, or off"
+bool value_duration_or_off(const char *text, void *into); /* the same; 0: off */
 
 #define PORT_EXPECTED "a port from 0 (any free one) to 65535"
 bool value_port(const char *text, void *into); /* uint16_t */

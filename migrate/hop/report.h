@@ -31,6 +31,9 @@ void report_stages_end(struct report *report);
 void report_channel(struct report *report, const char *channel, const struct relay_stats *stats);
 
 /* Any further figure or text: takes the reference. */
+/* What channels that were resumed stood still for, and sent again. */
+void report_losses(struct report *report, const struct relay_stats *stats);
+
 void report_set(struct report *report, const char *key, json_t *value);
 
 /* result: "done", "held", "undone", "down", "unknown". error may be NULL. Returns the JSON,

@@ -90,6 +90,7 @@ int source_force(struct source *s, struct error **err)
 	if (!s->disks[0].relay || !hv_copies_disks(s->env.vm))
 		return 0;
 	s->paused_ns = clock_ns();
+	source_hurry(s);
 	return hv_pause(s->env.vm, err);
 }
 
@@ -155,11 +156,10 @@ static void say_stuck(struct source *s, const struct memory_stream_stats *stats)
 		 units_bytes_text(least, size), units_rate_text((double)stats->link.rate * 8, rate),
 		 seconds);
 	log_warn("%s", s->progress.message);
-	report_set(
-		s->report, "not_converging",
-		json_pack("{s:I, s:f, s:f}", "bytes", (json_int_t)least, "downtime_ms",
-			  seconds * 1e3, "after_seconds",
-			  (double)(clock_ns() - s->started_ns) / 1e9));
+	report_set(s->report, "not_converging",
+		   json_pack("{s:I, s:f, s:f}", "bytes", (json_int_t)least, "downtime_ms",
+			     seconds * 1e3, "after_seconds",
+			     (double)(clock_ns() - s->started_ns) / 1e9));
 }
 
 static int throttle(struct source *s, unsigned rounds, struct error **err)
@@ -199,7 +199,8 @@ static int steer(struct source *s, struct error **err)
 		return 0;
 	memory_stream_stats(s->memory.stream, &stats);
 	show_stream(s, &stats);
-	if (s->switch_ordered || s->forced)
+	/* Nor is the guest paused, or slowed, for a link that is not there. */
+	if (s->switch_ordered || s->forced || source_lost_since(s))
 		return 0;
 	if (stats.pages.ready)
 		return order_switch(s, &stats, err);
@@ -256,6 +257,7 @@ int source_memory(struct source *s, struct error **err)
 	}
 	if (!s->paused_ns)
 		s->paused_ns = clock_ns();
+	source_hurry(s);
 	if (s->memory.stream)
 		memory_stream_finish(s->memory.stream);
 	return fault_point("paused", err);

@@ -19,7 +19,8 @@
 enum door_op {
 	DOOR_LISTEN,
 	DOOR_ATTACH,
-	DOOR_CLOSE
+	DOOR_CLOSE,
+	DOOR_RESUME
 };
 
 struct door_request {
@@ -28,6 +29,8 @@ struct door_request {
 	char channel[DOOR_NAME];
 	int64_t silence_ms, deadline_ns;
 	uint64_t decode_pages; /* 0: nothing is decoded */
+	int64_t patience_ns;
+	uint64_t window;
 };
 
 struct door_word {
