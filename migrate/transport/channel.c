@@ -36,6 +36,21 @@ void channel_resume_free(struct channel_resume *resume)
 	free(resume);
 }
 
+/* The address that the connection is to comes first. */
+static void begin_where_it_is(const struct channel *channel, struct channel_way *way)
+{
+	struct mptcp_state state;
+	struct ip_addr first = way->addresses[0];
+
+	if (mptcp_state(channel->fd, &state, NULL) < 0 || state.n_subflows == 0)
+		return;
+	for (size_t i = 1; i < way->n; i++)
+		if (ip_same(&way->addresses[i], &state.subflows[0].remote)) {
+			way->addresses[0] = way->addresses[i];
+			way->addresses[i] = first;
+		}
+}
+
 int channel_let_resume(struct channel *channel, int64_t patience_ns, uint64_t window,
 		       const struct channel_way *way, struct error **err)
 {
@@ -47,8 +62,10 @@ int channel_let_resume(struct channel *channel, int64_t patience_ns, uint64_t wi
 	channel->resume->patience_ns = patience_ns;
 	channel->resume->window = window;
 	channel->resume->dials = way != NULL;
-	if (way)
-		channel->resume->way = *way;
+	if (!way)
+		return 0;
+	channel->resume->way = *way;
+	begin_where_it_is(channel, &channel->resume->way);
 	return 0;
 }
 
@@ -257,9 +274,14 @@ struct channel *channel_connect(const struct ip_addr *addresses, size_t n, uint1
 	return NULL;
 }
 
+static bool is_final(const struct error *why)
+{
+	return why && (why->code == ECANCELED || why->code == ECONNREFUSED);
+}
+
 struct channel *channel_dial(const struct channel_way *way, const char *name, uint32_t generation,
 			     uint64_t received, int64_t address_ns, int cancel_fd,
-			     struct error **err)
+			     int64_t deadline_ns, struct error **err)
 {
 	struct call call = {.port = way->port,
 			    .key = &way->key,
@@ -272,12 +294,17 @@ struct channel *channel_dial(const struct channel_way *way, const char *name, ui
 	struct channel *channel = NULL;
 	struct error *last = NULL;
 
-	for (size_t i = 0; i < way->n && !channel && (!last || last->code != ECANCELED); i++) {
+	for (size_t i = 0; i < way->n && !channel && !is_final(last); i++) {
 		error_free(last);
 		last = NULL;
 		call.to = &way->addresses[i];
 		call.deadline_ns = clock_ns() + address_ns;
+		if (call.deadline_ns > deadline_ns)
+			call.deadline_ns = deadline_ns;
 		channel = connect_one(&call, &last);
+		/* where there never was a connection, it may be a firewall that refuses */
+		if (!channel && i > 0 && last->code == ECONNREFUSED)
+			last->code = EHOSTUNREACH;
 	}
 	if (!channel)
 		error_propagate(err, last);

@@ -54,7 +54,10 @@ struct channel_resume {
 	struct channel_way way;
 };
 
-/* way: copied; NULL at the destination. Nothing happens where the far side can't do it. */
+/*
+ * way: copied, the address that the channel is connected to first; NULL at the destination. Nothing
+ * happens where the far side can't do it.
+ */
 int channel_let_resume(struct channel *channel, int64_t patience_ns, uint64_t window,
 		       const struct channel_way *way, struct error **err);
 void channel_resume_free(struct channel_resume *resume); /* takes NULL; wipes the key */
@@ -96,12 +99,12 @@ void channel_destroy(struct channel *channel); /* takes NULL; closes */
 
 /*
  * Opens a channel again, as its generation-th connection, where `received` bytes have been received
- * so far. Each address is tried for no longer than address_ns. Given up with ECANCELED when
- * cancel_fd is readable. ECONNREFUSED: the last that was tried is there, but nobody listens.
+ * so far. Each address is tried for no longer than address_ns, all until deadline_ns. Given up with
+ * ECANCELED when cancel_fd is readable. ECONNREFUSED: nobody listens at the first any more.
  */
 struct channel *channel_dial(const struct channel_way *way, const char *name, uint32_t generation,
 			     uint64_t received, int64_t address_ns, int cancel_fd,
-			     struct error **err);
+			     int64_t deadline_ns, struct error **err);
 
 /* Tells the far side why the channel is given up, where the connection takes it at once. */
 void channel_refuse(struct channel *channel, const char *why);

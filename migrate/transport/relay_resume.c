@@ -187,11 +187,9 @@ static int wait_for_offer(struct relay *r, const struct error *lost)
 /* ---- The source's side ---- */
 
 /* The answer to a channel that was opened again; what comes behind it is in `in`. */
-static int await_answer(struct relay *r, struct channel *channel, uint64_t *told,
+static int await_answer(struct relay *r, struct channel *channel, int64_t deadline, uint64_t *told,
 			struct error **err)
 {
-	int64_t deadline = clock_ns() + ANSWER_NS;
-
 	for (;;) {
 		struct pollfd p[2] = {{.fd = channel->fd}, {.fd = r->wake, .events = POLLIN}};
 		int64_t left = deadline - clock_ns();
@@ -238,8 +236,9 @@ static int check_answer(const struct relay *r, uint64_t told, struct error **err
 			 (unsigned long long)r->stats.sent);
 }
 
-static int dial_once(struct relay *r, struct error **err)
+static int dial_once(struct relay *r, int64_t deadline, struct error **err)
 {
+	int64_t answered = clock_ns() + ANSWER_NS;
 	struct channel *channel;
 	uint32_t generation;
 	uint64_t told = 0;
@@ -250,10 +249,12 @@ static int dial_once(struct relay *r, struct error **err)
 	pthread_mutex_unlock(&r->lock);
 	relay_forget_frames(r);
 	channel = channel_dial(&r->resume->way, r->name, generation, r->stats.received, ADDRESS_NS,
-			       r->wake, err);
+			       r->wake, deadline, err);
 	if (!channel)
 		return -1;
-	if (await_answer(r, channel, &told, err) < 0 || check_answer(r, told, err) < 0) {
+	if (answered > deadline)
+		answered = deadline;
+	if (await_answer(r, channel, answered, &told, err) < 0 || check_answer(r, told, err) < 0) {
 		channel_destroy(channel);
 		return -1;
 	}
@@ -272,7 +273,7 @@ static int dial(struct relay *r, struct error **err)
 
 		if (left <= 0)
 			return -1;
-		if (dial_once(r, &why) == 0)
+		if (dial_once(r, clock_ns() + left, &why) == 0)
 			return 0;
 		if (why->code == ECONNREFUSED || why->code == ECONNABORTED)
 			return error_propagate(err, why);
