@@ -23,6 +23,7 @@ static const char good[] = "hosts:\n"
 			   "  wan2:\n"
 			   "port: 7000\n"
 			   "hold: 90s\n"
+			   "resume: 90s\n"
 			   "join-timeout: 10s\n";
 
 static struct fleet *parse(const char *text, struct error **err)
@@ -54,18 +55,21 @@ static void test_good(void **unused)
 	assert_string_equal(fleet_site(fleet, "west", NULL)->hosts[0], "west");
 	assert_int_equal(fleet->port, 7000);
 	assert_int_equal(fleet->hold_ns, 90 * NS_PER_SEC);
+	assert_int_equal(fleet->resume_ns, 90 * NS_PER_SEC);
 	assert_int_equal(fleet->join_ns, 10 * NS_PER_SEC);
 }
 
 static void test_defaults(void **unused)
 {
-	auto_free char *text = with_change(good, "port: 7000\nhold: 90s\njoin-timeout: 10s\n", "");
+	auto_free char *text =
+		with_change(good, "port: 7000\nhold: 90s\nresume: 90s\njoin-timeout: 10s\n", "");
 	auto_fleet fleet = parse(text, NULL);
 
 	(void)unused;
 	assert_non_null(fleet);
 	assert_int_equal(fleet->port, 0);
 	assert_int_equal(fleet->hold_ns, 60 * NS_PER_SEC);
+	assert_int_equal(fleet->resume_ns, 300 * NS_PER_SEC);
 	assert_int_equal(fleet->join_ns, 30 * NS_PER_SEC);
 	assert_string_equal(fleet_host(fleet, "west", NULL)->ssh.user, "root");
 	assert_int_equal(fleet_host(fleet, "west", NULL)->ssh.port, 22);
