@@ -306,10 +306,11 @@ int relay_regain(struct relay *r, struct error *lost, struct error **err)
 		error_free(lost);
 		return result;
 	}
-	if (!why)
-		error_set(&why, lost->code, "nothing was heard for %.0f s, and it was not resumed",
-			  (double)(clock_ns() - r->last_heard) / 1e9);
-	error_wrap(&why, "%s", error_text(lost));
+	if (why)
+		error_wrap(&why, "%s", error_text(lost));
+	else
+		error_set(&why, lost->code, "lost for %.0f s, and not resumed; at first: %s",
+			  (double)(clock_ns() - r->last_heard) / 1e9, error_text(lost));
 	error_free(lost);
 	return error_propagate(err, why);
 }

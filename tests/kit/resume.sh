@@ -5,7 +5,9 @@
 # hop_begin OPTION...: from $from to $to, in the background
 hop_begin()
 {
-	lab exec "$from" edgehop migrate --json --compare-memory "$@" web "$to" >"$scratch/report.json" 2>"$scratch/hop.err" &
+	# "||": else the kit's word on a failure would be in the report
+	{ lab exec "$from" edgehop migrate --json --compare-memory "$@" web "$to" >"$scratch/report.json" 2>"$scratch/hop.err" ||
+		exit "$?"; } &
 	hop=$!
 }
 
