@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154 # from, to, scratch ... are the sourcing test's
 # SPDX-License-Identifier: GPL-2.0-or-later
-# All paths are lost at named fault points of a hop; needs kill.sh's arm and hit.
+# All paths are lost at named fault points of a hop; needs kill.sh's arm and hit, and json.sh.
 
 # hop_begin OPTION...: from $from to $to, in the background
 hop_begin()
@@ -30,6 +30,7 @@ resumed()
 
 	times=$(jq '.resumed.times // 0' "$scratch/report.json")
 	at_least "$times" "$1" || fail "resumed $times times, expected $1 or more: $(cat "$scratch/report.json" "$scratch/hop.err")"
+	json_is report "$scratch/report.json"
 	jq -c '{result, seconds, downtime_ms, compared_pages, resumed} +
 		{resent_vs_window: (if .resumed then .resumed.most_again / .resumed.window else 0 end)}' "$scratch/report.json"
 	jq -e '.resumed == null or .resumed.most_again <= .resumed.window' "$scratch/report.json" >/dev/null ||
