@@ -37,8 +37,8 @@
  */
 #define TICK_MS 100
 #define POLL_MS 100
-#define LOST_NS (6 * NS_PER_SEC) /* six signs of life; TCP would wait longer after a path is back  \
-				  */
+/* Six signs of life. TCP would wait longer after a path is back. */
+#define LOST_NS (6 * NS_PER_SEC)
 
 static bool finished(const struct relay *r)
 {
