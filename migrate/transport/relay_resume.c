@@ -33,12 +33,13 @@
  * says so as soon as a path is back. A reset has come through, so paths are there, and a source
  * that lives is here within GRACE.
  *
- * Given up is at once when the destination says that it does not know the channel any more, or
- * nobody listens at an address where it had been.
+ * Given up is at once when the destination says that it does not know the channel any more, and
+ * soon when nobody listens at an address where it had been.
  */
 #define ADDRESS_NS (4 * NS_PER_SEC)
 #define ANSWER_NS  (10 * NS_PER_SEC)
 #define GRACE_NS   (10 * NS_PER_SEC)
+#define REFUSED_NS (2 * NS_PER_SEC)
 #define PAUSE_MS   250 /* between two rounds over the addresses; doubled up to */
 #define PAUSE_MOST 2000
 
@@ -262,9 +263,26 @@ static int dial_once(struct relay *r, int64_t deadline, struct error **err)
 	return 0;
 }
 
+/*
+ * Whether another attempt would be in vain: the far side says so, or nobody listens there. The
+ * latter may be a firewall that is just being loaded; but where nobody has patience, once is
+ * enough.
+ */
+static bool in_vain(const struct relay *r, const struct error *why, int64_t *refused_ns)
+{
+	if (why->code != ECONNREFUSED) {
+		*refused_ns = 0;
+		return why->code == ECONNABORTED;
+	}
+	if (!*refused_ns)
+		*refused_ns = clock_ns();
+	return r->patience_ns <= r->least_patience_ns || clock_ns() - *refused_ns >= REFUSED_NS;
+}
+
 /* As relay_regain. */
 static int dial(struct relay *r, struct error **err)
 {
+	int64_t refused_ns = 0;
 	int pause_ms = PAUSE_MS;
 
 	while (!r->stop) {
@@ -275,7 +293,7 @@ static int dial(struct relay *r, struct error **err)
 			return -1;
 		if (dial_once(r, clock_ns() + left, &why) == 0)
 			return 0;
-		if (why->code == ECONNREFUSED || why->code == ECONNABORTED)
+		if (in_vain(r, why, &refused_ns))
 			return error_propagate(err, why);
 		if (why->code == ECANCELED)
 			pause_ms = 0;

@@ -310,7 +310,7 @@ static void nobody_there_is_the_end(void **test)
 	/* as when the destination's process is killed */
 	close(steal_fd(&rig.wire.listen_fd));
 	rig.wire.stop = true;
-	assert_true(ends(rig.near, RELAY_FAILED, 3000, &why));
+	assert_true(ends(rig.near, RELAY_FAILED, 6000, &why));
 	assert_non_null(strstr(error_text(why), "channel memory"));
 	rig_close(&rig);
 }
