@@ -24,7 +24,7 @@
  * `out` holds one frame on its way to the channel, `in` the decrypted bytes that the local stream
  * has not yet taken. The local stream is read only when `out` is empty, the channel only when `in`
  * has been drained, so a slow side holds the other one back through the sockets' own buffers, and
- * memory stays at two frames.
+ * memory stays at two frames, and what is kept.
  *
  * A direction ends when its reader sees the end of its stream: it sends EOF; the writer at the
  * far side then shuts its local stream down for writing. When both have ended and what we sent is

@@ -245,8 +245,8 @@ static int dial_once(struct relay *r, int64_t deadline, struct error **err)
 	uint64_t told = 0;
 
 	pthread_mutex_lock(&r->lock);
-	generation =
-		++r->generation; /* also of those that come to nothing: they may have arrived */
+	/* Those that come to nothing count, too: they may have arrived. */
+	generation = ++r->generation;
 	pthread_mutex_unlock(&r->lock);
 	relay_forget_frames(r);
 	channel = channel_dial(&r->resume->way, r->name, generation, r->stats.received, ADDRESS_NS,
