@@ -33,10 +33,11 @@ static void on_interrupt(int signal_number)
 	last_ns = now;
 }
 
-/* What is on the screen, so that a line is begun when the stage changes. */
+/* What is on the screen, so that a line is begun when the stage changes, or the paths are lost. */
 struct screen {
 	bool terminal, json;
 	char stage[32];
+	bool lost; /* that all paths are was said */
 };
 
 static void print_figures(const json_t *snapshot, FILE *out)
@@ -80,11 +81,13 @@ void attach_print_progress(const json_t *snapshot, bool figures, FILE *out)
 static void show_progress(struct screen *screen, const json_t *snapshot)
 {
 	const char *stage = json_string_value(json_object_get(snapshot, "stage"));
+	bool lost = json_object_get(snapshot, "lost_ms") != NULL;
 	bool fresh;
 
 	if (screen->json || !stage)
 		return;
-	fresh = strcmp(stage, screen->stage) != 0;
+	fresh = strcmp(stage, screen->stage) != 0 || lost != screen->lost;
+	screen->lost = lost;
 	if (!fresh && !screen->terminal)
 		return;
 	snprintf(screen->stage, sizeof(screen->stage), "%s", stage);

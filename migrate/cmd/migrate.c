@@ -13,12 +13,14 @@
 #include "migrate/cmd/attach.h"
 #include "migrate/cmd/check.h"
 #include "migrate/cmd/memory_options.h"
+#include "migrate/config/values.h"
 #include "migrate/hop/forecast.h"
 #include "migrate/hop/hops.h"
 #include "migrate/hop/keeper.h"
 #include "migrate/hop/open.h"
 #include "migrate/hop/source.h"
 #include "migrate/hypervisor/hypervisor.h"
+#include "migrate/transport/relay.h"
 
 #define DOWNTIME_NS (300 * NS_PER_MS)
 #define ENDING_NS   (2 * NS_PER_SEC)
@@ -27,7 +29,8 @@ struct options {
 	const char *vm, *site;
 	const char *rsh;
 	int64_t downtime_ns, timeout_ns;
-	uint64_t rate_limit;
+	int64_t resume_ns; /* below 0: as the fleet says */
+	uint64_t rate_limit, resume_window;
 	enum hop_on_timeout on_timeout;
 	struct memory_options memory;
 	bool json, detach, dry_run, plain, compare;
@@ -45,6 +48,13 @@ static const char help[] =
 	"  --on-timeout ACTION  abort (the default): undo the hop; force: let the VM pause for as "
 	"long\n"
 	"                       as it takes; continue: say it, and go on\n"
+	"  --resume TIME        when every path is lost, wait for so long, as \"5m\", before the "
+	"hop "
+	"is\n"
+	"                       undone; off: not at all\n"
+	"  --resume-window SIZE send no more than that of a channel unacknowledged, as \"64M\" "
+	"(the\n"
+	"                       default): what is kept to be sent again\n"
 	"  --hot-skip RULE      hold pages back that come again and are likely to come once more: "
 	"auto:\n"
 	"                       those that are cheaper to send later; top:N: the N % of memory "
@@ -111,6 +121,28 @@ static bool take_timeout(const char *text, struct options *options)
 	return false;
 }
 
+static bool take_resume(const char *text, struct options *options)
+{
+	if (value_duration_or_off(text, &options->resume_ns))
+		return true;
+	cmd_complain("--resume: found \"%s\", expected a duration up to 24h such as 5m, or off; "
+		     "nothing was started",
+		     text);
+	return false;
+}
+
+static bool take_resume_window(const char *text, struct options *options)
+{
+	if (units_parse_bytes(text, &options->resume_window) &&
+	    options->resume_window >= RELAY_WINDOW_LEAST &&
+	    options->resume_window <= RELAY_WINDOW_MOST)
+		return true;
+	cmd_complain("--resume-window: found \"%s\", expected a size from 256K to 1G such as 64M; "
+		     "nothing was started",
+		     text);
+	return false;
+}
+
 static bool take_on_timeout(const char *text, struct options *options)
 {
 	static const struct {
@@ -141,6 +173,10 @@ static bool take(int option, const char *argument, struct options *options)
 		return take_timeout(argument, options);
 	case 'T':
 		return take_on_timeout(argument, options);
+	case 'R':
+		return take_resume(argument, options);
+	case 'W':
+		return take_resume_window(argument, options);
 	case 's':
 		return memory_options_hot_skip(argument, &options->memory);
 	case 'm':
@@ -179,6 +215,8 @@ static int parse(int argc, char **argv, struct options *options)
 		{"rate-limit", required_argument, NULL, 'r'},
 		{"timeout", required_argument, NULL, 't'},
 		{"on-timeout", required_argument, NULL, 'T'},
+		{"resume", required_argument, NULL, 'R'},
+		{"resume-window", required_argument, NULL, 'W'},
 		{"hot-skip", required_argument, NULL, 's'},
 		{"hold-memory", required_argument, NULL, 'm'},
 		{"on-no-converge", required_argument, NULL, 'c'},
@@ -195,7 +233,10 @@ static int parse(int argc, char **argv, struct options *options)
 	};
 	int option;
 
-	*options = (struct options){.downtime_ns = DOWNTIME_NS, .memory = memory_options_default};
+	*options = (struct options){.downtime_ns = DOWNTIME_NS,
+				    .resume_ns = -1,
+				    .resume_window = RELAY_WINDOW,
+				    .memory = memory_options_default};
 	while ((option = getopt_long(argc, argv, "e:dnh", known, NULL)) != -1)
 		if (!take(option, optarg, options))
 			return CMD_USAGE;
@@ -324,7 +365,10 @@ int cmd_migrate(int argc, char **argv)
 				 .coding = options.memory.coding,
 				 .coding_cache = options.memory.coding_cache,
 				 .plain = options.plain,
-				 .compare_memory = options.compare};
+				 .compare_memory = options.compare,
+				 .resume_ns = options.resume_ns < 0 ? fleet->resume_ns
+								    : options.resume_ns,
+				 .resume_window = options.resume_window};
 
 	const struct keeper_job keeper = {
 		.hop = facts->hop, .work = source_work, .recover = source_recover, .context = &job};

@@ -174,6 +174,8 @@ void fleet_dump(const struct fleet *fleet, FILE *out)
 		dump_path(&fleet->paths[i], out);
 	fprintf(out, "port: %u\n", fleet->port);
 	fprintf(out, "hold: %s\n", units_duration_exact(fleet->hold_ns, buf));
+	fprintf(out, "resume: %s\n",
+		fleet->resume_ns ? units_duration_exact(fleet->resume_ns, buf) : "off");
 	fprintf(out, "join-timeout: %s\n", units_duration_exact(fleet->join_ns, buf));
 	dump_checkpoints(&fleet->checkpoints, out);
 }

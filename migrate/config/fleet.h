@@ -76,9 +76,10 @@ struct fleet {
 	size_t site_count;
 	struct fleet_path *paths;
 	size_t path_count;
-	uint16_t port;	 /* data port of hops on the destination; 0: any free one */
-	int64_t hold_ns; /* how long a prepared destination waits for the source's decision */
-	int64_t join_ns; /* how long the vNIC switch waits for connections to join */
+	uint16_t port;	   /* data port of hops on the destination; 0: any free one */
+	int64_t hold_ns;   /* how long a prepared destination waits for the source's decision */
+	int64_t resume_ns; /* how long a hop waits when all paths are lost; 0: not at all */
+	int64_t join_ns;   /* how long the vNIC switch waits for connections to join */
 	struct fleet_checkpoints checkpoints;
 };
 

@@ -15,9 +15,10 @@
 #define ENTRIES_MOST 1024
 #define BRIDGES_MOST 64
 
-#define DEFAULT_SSH_PORT 22
-#define DEFAULT_HOLD_NS	 (60 * NS_PER_SEC)
-#define DEFAULT_JOIN_NS	 (30 * NS_PER_SEC)
+#define DEFAULT_SSH_PORT  22
+#define DEFAULT_HOLD_NS	  (60 * NS_PER_SEC)
+#define DEFAULT_RESUME_NS (300 * NS_PER_SEC)
+#define DEFAULT_JOIN_NS	  (30 * NS_PER_SEC)
 
 static const struct fleet_checkpoints default_checkpoints = {
 	.size = 4ull << 30, .total = 16ull << 30, .age_ns = 7 * 24 * 3600 * NS_PER_SEC};
@@ -200,6 +201,8 @@ static int read_fleet(const struct yaml_node *root, struct fleet *fleet, struct 
 		YAML_ITEMS(struct fleet, paths, path_count, "paths", paths, "a map of paths"),
 		YAML_OPTIONAL(struct fleet, port, "port", value_port, PORT_EXPECTED),
 		YAML_OPTIONAL(struct fleet, hold_ns, "hold", value_duration, DURATION_EXPECTED),
+		YAML_OPTIONAL(struct fleet, resume_ns, "resume", value_duration_or_off,
+			      DURATION_OR_OFF_EXPECTED),
 		YAML_OPTIONAL(struct fleet, join_ns, "join-timeout", value_duration,
 			      DURATION_EXPECTED),
 		{.key = "checkpoints",
@@ -210,6 +213,7 @@ static int read_fleet(const struct yaml_node *root, struct fleet *fleet, struct 
 
 	fleet->checkpoints = default_checkpoints;
 	fleet->hold_ns = DEFAULT_HOLD_NS;
+	fleet->resume_ns = DEFAULT_RESUME_NS;
 	fleet->join_ns = DEFAULT_JOIN_NS;
 	return yaml_read_map(root, fields, ARRAY_SIZE(fields), fleet, err);
 }

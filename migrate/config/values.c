@@ -129,6 +129,14 @@ bool value_room(const char *text, void *into)
 	return units_parse_bytes(text, into);
 }
 
+bool value_duration_or_off(const char *text, void *into)
+{
+	if (strcmp(text, "off") != 0)
+		return value_duration(text, into);
+	*(int64_t *)into = 0;
+	return true;
+}
+
 bool value_port(const char *text, void *into)
 {
 	uint64_t port;

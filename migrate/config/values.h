@@ -61,6 +61,8 @@ bool value_rate(const char *text, void *into); /* uint64_t, bit/s, not 0 */
 
 #define DURATION_EXPECTED "a duration such as 20ms, 5s or 2m, of at most 24h"
 bool value_duration(const char *text, void *into); /* int64_t, ns, not 0 */
+#define DURATION_OR_OFF_EXPECTED "a duration such as 20ms, 5s or 2m, of at most 24h, or off"
+bool value_duration_or_off(const char *text, void *into); /* the same; 0: off */
 
 #define AGE_EXPECTED "a duration such as 90m or 168h, of at most 8760h"
 bool value_age(const char *text, void *into); /* int64_t, ns, not 0 */

@@ -35,9 +35,10 @@
  * end
  *
  * Until ACCEPTED this side may refuse at any moment, for good; afterwards it carries the hop to its
- * end by itself, whether the source lives or not. When control is lost after PREPARED, it waits
- * `hold` for the source's recovery to ask for a decision through SSH (`serve` passes that on to
- * ctl), then refuses.
+ * end by itself, whether the source lives or not. A loss of all paths is waited for (transport/
+ * door.h), but not for long once the source has paused the guest. When control is lost after
+ * PREPARED, it waits `hold` for the source's recovery to ask for a decision through SSH (`serve`
+ * passes that on to ctl), then refuses.
  */
 static const struct {
 	const char *name;
@@ -55,7 +56,6 @@ static const struct {
 #define CONTROL_NS (30 * NS_PER_SEC)
 #define GOODBYE_NS (3 * NS_PER_SEC)
 #define IDLE_MS	   500
-#define SILENCE_MS 20000
 #define AGAIN_MS   2000
 
 static int answer(struct destination *d, const char *name, const struct error *why)
@@ -308,7 +308,10 @@ static int listen_for_source(struct destination *d, struct error **err)
 		error_free(no_mptcp);
 	}
 	fd = mptcp_listen(&port, d->job->buffer, err);
-	if (fd < 0 || door_listen(d->door, fd, err) < 0)
+	if (fd < 0 ||
+	    (d->job->resume_ns &&
+	     door_let_resume(d->door, d->job->resume_ns, d->job->resume_window, err) < 0) ||
+	    door_listen(d->door, fd, err) < 0)
 		return -1;
 	ctl_publish(d->ctl, json_pack("{s:s, s:s, s:s, s:i}", "event", "listening", "hop",
 				      d->env.facts->hop, "stage", "listening", "port", (int)port));

@@ -11,8 +11,10 @@ struct destination_job {
 	struct hop_facts *facts;
 	const struct fleet *fleet;
 	struct channel_key key;
-	size_t buffer; /* of each channel's sockets, bytes */
-	bool plain;    /* the operator wants disks and memory to go without encryption */
+	size_t buffer;	   /* of each channel's sockets, bytes */
+	bool plain;	   /* the operator wants disks and memory to go without encryption */
+	int64_t resume_ns; /* as struct source_job's */
+	uint64_t resume_window;
 };
 
 /*

@@ -10,6 +10,8 @@
 #include "migrate/hop/vnic.h"
 #include "migrate/transport/door.h"
 
+#define SILENCE_MS 20000 /* of the source: it is lost */
+
 /* The worker's own; only its thread uses it. */
 struct destination {
 	const struct destination_job *job;

@@ -28,7 +28,6 @@
  */
 #define CHANNEL_NS (10 * NS_PER_SEC)
 #define LOAD_NS	   (3600 * NS_PER_SEC) /* a channel's silence ends it sooner */
-#define SILENCE_MS 20000
 
 int destination_tunnel(struct destination *d, const json_t *request, struct error **err)
 {
@@ -144,6 +143,10 @@ static bool tunnel_has_to_move(const struct destination *d, const json_t *reques
 
 int destination_prepare(struct destination *d, const json_t *request, struct error **err)
 {
+	/* The guest is paused: the source gives up soon, and so must this side. */
+	if (d->job->resume_ns &&
+	    door_let_resume(d->door, SILENCE_MS * NS_PER_MS, d->job->resume_window, err) < 0)
+		return -1;
 	if ((tunnel_has_to_move(d, request) && destination_move_tunnel(d, request, err) < 0) ||
 	    hv_memory_wait_loaded(d->env.vm, clock_ns() + LOAD_NS, err) < 0 ||
 	    (hv_nics_arrive_with_memory(d->env.vm) && place_taps(d, err) < 0) ||

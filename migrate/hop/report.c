@@ -121,6 +121,32 @@ void report_disk_coding(struct report *report, const char *disk, json_t *coding)
 	json_object_set_new(disks, disk, coding);
 }
 
+static json_int_t larger(json_int_t a, json_int_t b)
+{
+	return a > b ? a : b;
+}
+
+/* The channels stand still together; what each sends again is its own. */
+void report_losses(struct report *report, const struct relay_stats *stats)
+{
+	const json_t *before = json_object_get(report->json, "resumed");
+	json_int_t times = json_integer_value(json_object_get(before, "times"));
+	json_int_t again = json_integer_value(json_object_get(before, "bytes_again"));
+	json_int_t most = json_integer_value(json_object_get(before, "most_again"));
+	double stood = json_number_value(json_object_get(before, "seconds"));
+
+	if (!stats->resumed)
+		return;
+	if (stood < seconds(stats->stood_ns))
+		stood = seconds(stats->stood_ns);
+	report_set(report, "resumed",
+		   json_pack("{s:I, s:f, s:I, s:I, s:I}", "times",
+			     larger(times, (json_int_t)stats->resumed), "seconds", stood,
+			     "bytes_again", again + (json_int_t)stats->again, "most_again",
+			     larger(most, (json_int_t)stats->again_most), "window",
+			     (json_int_t)stats->window));
+}
+
 void report_set(struct report *report, const char *key, json_t *value)
 {
 	json_object_set_new(report->json, key, value);

@@ -34,6 +34,9 @@ void report_channel(struct report *report, const char *channel, const struct rel
 void report_disk_coding(struct report *report, const char *disk, json_t *coding);
 
 /* Any further figure or text: takes the reference. */
+/* What channels that were resumed stood still for, and sent again. */
+void report_losses(struct report *report, const struct relay_stats *stats);
+
 void report_set(struct report *report, const char *key, json_t *value);
 
 /* result: "done", "held", "undone", "down", "unknown". error may be NULL. Returns the JSON,

@@ -89,6 +89,20 @@ static void print_wishes(const json_t *report, FILE *out)
 		fprintf(out, "  it took longer than --timeout\n");
 }
 
+static void print_losses(const json_t *report, FILE *out)
+{
+	const json_t *resumed = json_object_get(report, "resumed");
+	char again[UNITS_TEXT];
+
+	if (resumed)
+		fprintf(out,
+			"  all paths were lost and it went on: times %d, %.1f s in sum, %s sent "
+			"again\n",
+			(int)bytes_at(resumed, "times"),
+			json_number_value(json_object_get(resumed, "seconds")),
+			units_bytes_text(bytes_at(resumed, "bytes_again"), again));
+}
+
 static void print_hot_skip(const json_t *report, FILE *out)
 {
 	const json_t *skip = json_object_get(report, "hot_skip");
@@ -196,6 +210,7 @@ void report_print(const json_t *report, FILE *out)
 	print_paths(report, out);
 	print_transport(report, out);
 	print_wishes(report, out);
+	print_losses(report, out);
 	print_hot_skip(report, out);
 	print_coding(report, out);
 	print_connections(report, out);

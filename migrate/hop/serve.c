@@ -20,13 +20,15 @@
 #include "migrate/hop/resolve.h"
 #include "migrate/probe/probe.h"
 #include "migrate/transport/mptcp.h"
+#include "migrate/transport/relay.h"
 #include "migrate/vm/vm_store.h"
 
 #define LOG_MODULE "serve"
 
-#define LISTEN_NS (15 * NS_PER_SEC)
-#define DECIDE_NS (60 * NS_PER_SEC)
-#define FINISH_NS (10 * NS_PER_SEC)
+#define RESUME_MOST_MS (24 * 3600 * 1000)
+#define LISTEN_NS      (15 * NS_PER_SEC)
+#define DECIDE_NS      (60 * NS_PER_SEC)
+#define FINISH_NS      (10 * NS_PER_SEC)
 
 /* Each request: fills *answer, to which "done" is added. */
 typedef int serve_request(const struct fleet *fleet, const json_t *request, json_t **answer,
@@ -89,6 +91,22 @@ static int await_port(const char *hop, json_t **answer, struct error **err)
 	return error_set(err, ETIMEDOUT, "its worker did not begin to listen");
 }
 
+/* A source that does not know of it doesn't ask for it. */
+static int read_resume(const json_t *request, struct destination_job *job, struct error **err)
+{
+	int64_t patience_ms, window;
+
+	if (!json_object_get(request, "resume_ms"))
+		return 0;
+	if (json_get_int(request, "resume_ms", 0, RESUME_MOST_MS, &patience_ms, err) < 0 ||
+	    json_get_int(request, "resume_window", RELAY_WINDOW_LEAST, RELAY_WINDOW_MOST, &window,
+			 err) < 0)
+		return -1;
+	job->resume_ns = patience_ms * NS_PER_MS;
+	job->resume_window = (uint64_t)window;
+	return 0;
+}
+
 static int serve_open(const struct fleet *fleet, const json_t *request, json_t **answer,
 		      struct error **err)
 {
@@ -103,7 +121,8 @@ static int serve_open(const struct fleet *fleet, const json_t *request, json_t *
 	int64_t buffer;
 	int result;
 
-	if (!facts || json_get_int(request, "buffer", 0, 256 << 20, &buffer, err) < 0)
+	if (!facts || json_get_int(request, "buffer", 0, 256 << 20, &buffer, err) < 0 ||
+	    read_resume(request, &job, err) < 0)
 		return -1;
 	hex = json_get_string(request, "key", err);
 	if (!hex || uuid_of_host(uuid, err) < 0)

@@ -56,7 +56,8 @@ static void tell_undo(struct source *s)
 {
 	auto_json request = json_pack("{s:s}", "do", "undo");
 
-	if (s->control && control_send(s->control, request, NULL) == 0)
+	/* Not while the paths are lost: the VM is not to wait for them. */
+	if (!source_control_lost(s) && control_send(s->control, request, NULL) == 0)
 		json_decref(control_receive(s->control, clock_ns() + 5 * NS_PER_SEC, NULL));
 }
 
@@ -139,6 +140,13 @@ static int settle(struct source *s, struct error **why, const char **result)
 
 void source_end(struct source *s, int status, const char *result, const struct error *why)
 {
+	struct relay_stats control;
+
+	if (s->control && !s->ended) {
+		relay_stats(control_relay(s->control), &control);
+		report_losses(s->report, &control);
+	}
+
 	const json_t *report = report_end(s->report, result, why ? why->message : NULL);
 	auto_json end = json_pack("{s:s, s:s, s:i, s:O}", "event", "end", "hop", s->env.facts->hop,
 				  "status", status, "report", (json_t *)(uintptr_t)report);

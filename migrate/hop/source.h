@@ -37,10 +37,12 @@ struct source_job {
 	bool hot_skip;			/* memory goes through the page scheduler, */
 	struct scheduler_options pages; /* which goes by these; its downtime is the hop's */
 	enum hop_on_stuck on_stuck;
-	bool coding;	       /* memory and mirrored disks go through the codec, */
-	uint64_t coding_cache; /* with so many bytes of contents at each end, for either */
-	bool plain;	       /* disks and memory go without encryption */
-	bool compare_memory;   /* compare.h */
+	bool coding;		/* memory and mirrored disks go through the codec, */
+	uint64_t coding_cache;	/* with so many bytes of contents at each end, for either */
+	bool plain;		/* disks and memory go without encryption */
+	bool compare_memory;	/* compare.h */
+	int64_t resume_ns;	/* how long all paths may be lost; 0: no channel is resumed */
+	uint64_t resume_window; /* bytes of a channel that are kept for that */
 };
 
 /* keeper_job.work: takes a struct source_job. Exit status 0 done, 1 undone, 3 needs recover. */

@@ -15,6 +15,8 @@
 #include "migrate/stream/memory_stream.h"
 #include "migrate/transport/relay.h"
 
+#define SILENCE_MS 20000 /* of the destination: it is lost */
+
 /* One channel's data on its way: the hypervisor connects to `listen_fd`, the relay carries on. */
 struct transfer {
 	struct relay *relay;
@@ -156,8 +158,24 @@ int source_await(struct source *s, int64_t time_ns, json_t **answer, struct erro
 /* Tells the end to people, once; why may be NULL. */
 void source_end(struct source *s, int status, const char *result, const struct error *why);
 
+/*
+ * source_resume.c: the channel is resumed after a loss of all paths, if the job wants that. To be
+ * called before its relay is started.
+ */
+int source_let_resume(struct source *s, struct channel *channel, struct error **err);
+
+/* The guest is paused: a loss that lasts is given up soon. */
+void source_hurry(struct source *s);
+
+/* clock_ns() since when a channel is lost, and may be resumed; 0: none is. */
+int64_t source_lost_since(struct source *s);
+bool source_control_lost(const struct source *s);
+
+/* What people are told of that, and for how long so far; false: nothing is lost. */
+bool source_say_lost(struct source *s, char *text, size_t size, int64_t *lost_ns);
+
 /* The destination's addresses, in the order to try: that on the first path, then the others. */
-#define SOURCE_ADDRESSES 16
+#define SOURCE_ADDRESSES CHANNEL_ADDRESSES
 size_t source_peer_addresses(const struct source *s, struct ip_addr list[SOURCE_ADDRESSES]);
 
 /* What is to stand between; NULL: it does not. */

@@ -91,6 +91,7 @@ int source_force(struct source *s, struct error **err)
 	if (!s->disks[0].relay || !hv_copies_disks(s->env.vm))
 		return 0;
 	s->paused_ns = clock_ns();
+	source_hurry(s);
 	return hv_pause(s->env.vm, err);
 }
 
@@ -200,7 +201,8 @@ static int steer(struct source *s, struct error **err)
 		return 0;
 	memory_stream_stats(s->memory.stream, &stats);
 	show_stream(s, &stats);
-	if (s->switch_ordered || s->forced)
+	/* Nor is the guest paused, or slowed, for a link that is not there. */
+	if (s->switch_ordered || s->forced || source_lost_since(s))
 		return 0;
 	if (stats.pages.ready)
 		return order_switch(s, &stats, err);
@@ -258,6 +260,7 @@ int source_memory(struct source *s, struct error **err)
 	if (!s->paused_ns)
 		s->paused_ns = clock_ns();
 	source_share_evenly(s);
+	source_hurry(s);
 	if (s->memory.stream)
 		memory_stream_finish(s->memory.stream);
 	return fault_point("paused", err);

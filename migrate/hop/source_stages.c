@@ -86,8 +86,10 @@ static int open_far_side(struct source *s, struct remote *remote, struct error *
 	if (getrandom(s->key.key, TLS_KEY_SIZE, 0) != TLS_KEY_SIZE)
 		return error_errno(err, "random key");
 	channel_key_to_hex(&s->key, hex);
-	request = json_pack("{s:s, s:O, s:s, s:I, s:b}", "do", "open", "facts", facts, "key", hex,
-			    "buffer", (json_int_t)s->buffer, "plain", s->job->plain);
+	request = json_pack("{s:s, s:O, s:s, s:I, s:b, s:I, s:I}", "do", "open", "facts", facts,
+			    "key", hex, "buffer", (json_int_t)s->buffer, "plain", s->job->plain,
+			    "resume_ms", (json_int_t)(s->job->resume_ns / NS_PER_MS),
+			    "resume_window", (json_int_t)s->job->resume_window);
 	explicit_bzero(hex, sizeof(hex));
 	answer = remote_call(remote, request, clock_ns() + CALL_NS, err);
 	if (!answer || json_get_int(answer, "port", 1, 65535, &port, err) < 0)
@@ -106,6 +108,10 @@ static int connect_control(struct source *s, struct error **err)
 				  clock_ns() + CALL_NS, err);
 	if (!channel)
 		return error_wrap(err, "host %s", s->env.peer->name);
+	if (source_let_resume(s, channel, err) < 0) {
+		channel_destroy(channel);
+		return -1;
+	}
 	s->control = control_start(channel, err);
 	return s->control ? 0 : -1;
 }

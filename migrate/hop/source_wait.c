@@ -17,9 +17,9 @@
 
 /* What all stages of the source share: progress, requests, channels. */
 
-#define SHOW_EVERY_NS (200 * NS_PER_MS)
-#define SILENCE_MS    20000
-#define CONNECT_NS    (15 * NS_PER_SEC)
+#define SHOW_EVERY_NS	 (200 * NS_PER_MS)
+#define CONNECT_NS	 (15 * NS_PER_SEC)
+#define CONNECT_PAUSE_MS 500
 
 static uint64_t sent_by(struct transfer *transfer)
 {
@@ -38,6 +38,21 @@ static uint64_t sent_by_all(struct source *s)
 	for (size_t i = 0; i < ARRAY_SIZE(s->disks); i++)
 		sum += sent_by(&s->disks[i]);
 	return sum;
+}
+
+/* What stands beside the figures. */
+static void add_message(struct source *s, json_t *snapshot)
+{
+	const char *message = s->forced ? "forced: the VM may pause" : s->progress.message;
+	char lost[100];
+	int64_t lost_ns;
+
+	if (source_say_lost(s, lost, sizeof(lost), &lost_ns)) {
+		message = lost;
+		json_object_set_new(snapshot, "lost_ms", json_integer(lost_ns / NS_PER_MS));
+	}
+	if (*message)
+		json_object_set_new(snapshot, "message", json_string(message));
 }
 
 static void show(struct source *s)
@@ -71,10 +86,7 @@ static void show(struct source *s)
 	if (pacer_rate(s->pacer))
 		json_object_set_new(snapshot, "rate_limit",
 				    json_integer(8 * (json_int_t)pacer_rate(s->pacer)));
-	if (s->forced || *p->message)
-		json_object_set_new(
-			snapshot, "message",
-			json_string(s->forced ? "forced: the VM may pause" : p->message));
+	add_message(s, snapshot);
 	ctl_publish(s->ctl, snapshot);
 }
 
@@ -154,12 +166,21 @@ int source_tick(struct source *s, struct error **err)
 	return s->control ? check_relay(control_relay(s->control), err) : 0;
 }
 
-/* The next message from the destination; ticks while it waits. */
+/*
+ * The next message from the destination; ticks while it waits. Time in which it can't come, and
+ * nobody misses it, doesn't count.
+ */
 static json_t *await_message(struct source *s, int64_t deadline_ns, struct error **err)
 {
+	int64_t last = clock_ns();
+
 	for (;;) {
 		struct error *why = NULL;
 		int64_t now = clock_ns();
+
+		if (!s->paused_ns && source_control_lost(s))
+			deadline_ns += now - last;
+		last = now;
 		int64_t soon = now + 50 * NS_PER_MS;
 		json_t *message =
 			control_receive(s->control, soon < deadline_ns ? soon : deadline_ns, &why);
@@ -274,13 +295,35 @@ static int start_through(struct source *s, struct transfer *transfer, struct cha
 	return transfer->coder && (transfer->stream || !through->pages) ? 0 : -1;
 }
 
+/* Again and again where it can't be, as long as the paths may be lost. */
 static struct channel *connect_channel(struct source *s, const char *name, struct error **err)
 {
+	int64_t until = clock_ns() + (s->paused_ns ? 0 : s->job->resume_ns);
 	struct ip_addr addresses[SOURCE_ADDRESSES];
 	size_t n = source_peer_addresses(s, addresses);
 
-	return channel_connect(addresses, n, s->port, &s->key, name, s->buffer, s->job->plain,
-			       clock_ns() + CONNECT_NS, err);
+	for (;;) {
+		struct error *why = NULL;
+		struct channel *channel =
+			channel_connect(addresses, n, s->port, &s->key, name, s->buffer,
+					s->job->plain, clock_ns() + CONNECT_NS, &why);
+
+		if (channel && source_let_resume(s, channel, err) == 0)
+			return channel;
+		if (channel) {
+			channel_destroy(channel);
+			return NULL;
+		}
+		if (clock_ns() >= until || why->code == ECONNREFUSED) {
+			error_propagate(err, why);
+			return NULL;
+		}
+		log_warn("%s; trying again", error_text(why));
+		error_free(why);
+		clock_sleep_ms(CONNECT_PAUSE_MS);
+		if (source_tick(s, err) < 0)
+			return NULL;
+	}
 }
 
 int source_transfer_listen(struct source *s, struct transfer *transfer, const char *channel,
@@ -336,6 +379,7 @@ void source_transfer_close(struct source *s, struct transfer *transfer)
 		return;
 	relay_stats(transfer->relay, &stats);
 	report_channel(s->report, transfer->channel, &stats);
+	report_losses(s->report, &stats);
 	if (transfer->stream)
 		source_report_memory(s);
 	if (transfer->coder)

@@ -16,6 +16,8 @@
 #include "migrate/transport/frame.h"
 #include "migrate/transport/mptcp.h"
 
+#define CHANNEL_WHY 256 /* of a refusal's text */
+
 void channel_destroy(struct channel *channel)
 {
 	if (!channel)
@@ -23,7 +25,48 @@ void channel_destroy(struct channel *channel)
 	tls_destroy(channel->tls);
 	if (channel->fd >= 0)
 		close(channel->fd);
+	channel_resume_free(channel->resume);
 	free(channel);
+}
+
+void channel_resume_free(struct channel_resume *resume)
+{
+	if (resume)
+		explicit_bzero(&resume->way.key, sizeof(resume->way.key));
+	free(resume);
+}
+
+/* The address that the connection is to comes first. */
+static void begin_where_it_is(const struct channel *channel, struct channel_way *way)
+{
+	struct mptcp_state state;
+	struct ip_addr first = way->addresses[0];
+
+	if (mptcp_state(channel->fd, &state, NULL) < 0 || state.n_subflows == 0)
+		return;
+	for (size_t i = 1; i < way->n; i++)
+		if (ip_same(&way->addresses[i], &state.subflows[0].remote)) {
+			way->addresses[0] = way->addresses[i];
+			way->addresses[i] = first;
+		}
+}
+
+int channel_let_resume(struct channel *channel, int64_t patience_ns, uint64_t window,
+		       const struct channel_way *way, struct error **err)
+{
+	if (!channel->may_resume || patience_ns <= 0)
+		return 0;
+	channel->resume = calloc(1, sizeof(*channel->resume));
+	if (!channel->resume)
+		return error_set(err, ENOMEM, "no memory for a channel");
+	channel->resume->patience_ns = patience_ns;
+	channel->resume->window = window;
+	channel->resume->dials = way != NULL;
+	if (!way)
+		return 0;
+	channel->resume->way = *way;
+	begin_where_it_is(channel, &channel->resume->way);
+	return 0;
 }
 
 static ssize_t plain_moved(struct channel *channel, ssize_t n, short wants, const char *what,
@@ -61,6 +104,16 @@ short channel_wants(const struct channel *channel)
 	return channel->plain ? channel->plain_wants : tls_wants(channel->tls);
 }
 
+void channel_refuse(struct channel *channel, const char *why)
+{
+	uint8_t out[FRAME_HEADER_SIZE + CHANNEL_WHY];
+	struct frame frame = {.type = FRAME_ERROR, .length = (uint32_t)strnlen(why, CHANNEL_WHY)};
+
+	frame_encode(&frame, out);
+	memcpy(out + FRAME_HEADER_SIZE, why, frame.length);
+	(void)channel_write(channel, out, FRAME_HEADER_SIZE + frame.length, NULL);
+}
+
 /*
  * One step of opening, for both sides: handshake, own HELLO out, the peer's in. Never blocks.
  */
@@ -91,13 +144,13 @@ int opening_step(struct opening *o, struct error **err)
 }
 
 void opening_prepare_hello(struct opening *o, const struct channel_key *key, const char *name,
-			   uint32_t generation)
+			   uint32_t generation, uint64_t received)
 {
 	struct hello hello = {.version = HELLO_VERSION,
 			      .compatible = HELLO_COMPATIBLE,
 			      .features = o->features,
 			      .generation = generation};
-	struct frame frame = {.type = FRAME_HELLO, .length = HELLO_SIZE};
+	struct frame frame = {.type = FRAME_HELLO, .length = HELLO_SIZE, .sequence = received};
 
 	snprintf(hello.hop, sizeof(hello.hop), "%s", key->hop);
 	snprintf(hello.channel, sizeof(hello.channel), "%s", name);
@@ -120,34 +173,49 @@ int opening_check_hello(struct opening *o, const struct channel_key *key, struct
 	if (strcmp(hello->hop, key->hop) != 0)
 		return error_set(err, EPROTO, "hello: it is of another hop");
 	o->channel->plain = (hello->features & o->features & HELLO_PLAIN) != 0;
+	o->channel->may_resume = (hello->features & o->features & HELLO_RESUME) != 0;
+	o->channel->received = frame.sequence;
 	if (!o->channel->plain)
 		tls_read_ahead(o->channel->tls);
 	return 0;
 }
 
-static int open_until(struct opening *o, int64_t deadline_ns, struct error **err)
+static int open_until(struct opening *o, int cancel_fd, int64_t deadline_ns, struct error **err)
 {
 	for (;;) {
 		int step = opening_step(o, err);
-		struct pollfd p = {.fd = o->channel->fd};
+		struct pollfd p[2] = {{.fd = o->channel->fd}, {.fd = cancel_fd, .events = POLLIN}};
 		int64_t left = deadline_ns - clock_ns();
 
 		if (step != 0)
 			return step;
 		if (left <= 0)
 			return error_set(err, ETIMEDOUT, "handshake: no answer in time");
-		p.events = tls_wants(o->channel->tls);
-		if (poll(&p, 1, (int)(left / NS_PER_MS) + 1) < 0 && errno != EINTR)
+		p[0].events = tls_wants(o->channel->tls);
+		if (poll(p, 2, (int)(left / NS_PER_MS) + 1) < 0 && errno != EINTR)
 			return error_errno(err, "poll");
+		if (p[1].revents)
+			return error_set(err, ECANCELED, "handshake: given up");
 	}
 }
 
-static struct channel *connect_one(const struct ip_addr *from, const struct ip_addr *address,
-				   uint16_t port, const struct channel_key *key, const char *name,
-				   size_t buffer, bool plain, int64_t deadline_ns,
-				   struct error **err)
+/* What a connection is to be the opening of. */
+struct call {
+	const struct ip_addr *from, *to;
+	uint16_t port;
+	const struct channel_key *key;
+	const char *name;
+	size_t buffer;
+	bool plain;
+	uint32_t generation;
+	uint64_t received;
+	int cancel_fd;
+	int64_t deadline_ns;
+};
+
+static struct channel *connect_one(const struct call *call, struct error **err)
 {
-	struct opening o = {.features = plain ? HELLO_PLAIN : 0};
+	struct opening o = {.features = HELLO_RESUME | (call->plain ? HELLO_PLAIN : 0)};
 	struct channel *channel = calloc(1, sizeof(*channel));
 	struct hello hello;
 
@@ -155,16 +223,19 @@ static struct channel *connect_one(const struct ip_addr *from, const struct ip_a
 		error_set(err, ENOMEM, "no memory for a channel");
 		return NULL;
 	}
-	snprintf(channel->name, sizeof(channel->name), "%s", name);
+	snprintf(channel->name, sizeof(channel->name), "%s", call->name);
+	channel->generation = call->generation;
 	o.channel = channel;
-	channel->fd = mptcp_connect(from, address, port, buffer, deadline_ns, err);
+	channel->fd = mptcp_dial(call->from, call->to, call->port, call->buffer, call->cancel_fd,
+				 call->deadline_ns, err);
 	if (channel->fd < 0)
 		goto failed;
-	channel->tls = tls_create(channel->fd, TLS_CLIENT, key->hop, key->key, err);
+	channel->tls = tls_create(channel->fd, TLS_CLIENT, call->key->hop, call->key->key, err);
 	if (!channel->tls)
 		goto failed;
-	opening_prepare_hello(&o, key, name, 0);
-	if (open_until(&o, deadline_ns, err) < 0 || opening_check_hello(&o, key, &hello, err) < 0)
+	opening_prepare_hello(&o, call->key, call->name, call->generation, call->received);
+	if (open_until(&o, call->cancel_fd, call->deadline_ns, err) < 0 ||
+	    opening_check_hello(&o, call->key, &hello, err) < 0)
 		goto failed;
 	return channel;
 failed:
@@ -176,17 +247,23 @@ struct channel *channel_connect(const struct ip_addr *addresses, size_t n, uint1
 				const struct channel_key *key, const char *name, size_t buffer,
 				bool plain, int64_t deadline_ns, struct error **err)
 {
+	struct call call = {.port = port,
+			    .key = key,
+			    .name = name,
+			    .buffer = buffer,
+			    .plain = plain,
+			    .cancel_fd = -1};
 	struct error *last = NULL;
 
 	for (size_t i = 0; i < n; i++) {
 		int64_t now = clock_ns();
-		int64_t share = now + (deadline_ns - now) / (int64_t)(n - i);
 		struct channel *channel;
 
 		error_free(last);
 		last = NULL;
-		channel = connect_one(NULL, &addresses[i], port, key, name, buffer, plain, share,
-				      &last);
+		call.to = &addresses[i];
+		call.deadline_ns = now + (deadline_ns - now) / (int64_t)(n - i);
+		channel = connect_one(&call, &last);
 		if (channel)
 			return channel;
 	}
@@ -197,12 +274,56 @@ struct channel *channel_connect(const struct ip_addr *addresses, size_t n, uint1
 	return NULL;
 }
 
+static bool is_final(const struct error *why)
+{
+	return why && (why->code == ECANCELED || why->code == ECONNREFUSED);
+}
+
+struct channel *channel_dial(const struct channel_way *way, const char *name, uint32_t generation,
+			     uint64_t received, int64_t address_ns, int cancel_fd,
+			     int64_t deadline_ns, struct error **err)
+{
+	struct call call = {.port = way->port,
+			    .key = &way->key,
+			    .name = name,
+			    .buffer = way->buffer,
+			    .plain = way->plain,
+			    .generation = generation,
+			    .received = received,
+			    .cancel_fd = cancel_fd};
+	struct channel *channel = NULL;
+	struct error *last = NULL;
+
+	for (size_t i = 0; i < way->n && !channel && !is_final(last); i++) {
+		error_free(last);
+		last = NULL;
+		call.to = &way->addresses[i];
+		call.deadline_ns = clock_ns() + address_ns;
+		if (call.deadline_ns > deadline_ns)
+			call.deadline_ns = deadline_ns;
+		channel = connect_one(&call, &last);
+		/* where there never was a connection, it may be a firewall that refuses */
+		if (!channel && i > 0 && last->code == ECONNREFUSED)
+			last->code = EHOSTUNREACH;
+	}
+	if (!channel)
+		error_propagate(err, last);
+	return channel;
+}
+
 struct channel *channel_connect_from(const struct ip_addr *from, const struct ip_addr *to,
 				     uint16_t port, const struct channel_key *key, const char *name,
 				     size_t buffer, int64_t deadline_ns, struct error **err)
 {
-	struct channel *channel =
-		connect_one(from, to, port, key, name, buffer, false, deadline_ns, err);
+	const struct call call = {.from = from,
+				  .to = to,
+				  .port = port,
+				  .key = key,
+				  .name = name,
+				  .buffer = buffer,
+				  .cancel_fd = -1,
+				  .deadline_ns = deadline_ns};
+	struct channel *channel = connect_one(&call, err);
 
 	if (!channel)
 		error_wrap(err, "channel %s", name);

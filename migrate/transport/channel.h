@@ -22,12 +22,45 @@ struct channel {
 	uint32_t generation;
 	bool plain; /* not encrypted: only the handshake and the HELLOs were */
 	short plain_wants;
+	bool may_resume;   /* both sides know how to open it again */
+	uint64_t received; /* an opening again: bytes that the source has had through the channel */
+	struct channel_resume *resume; /* NULL: it ends with its connection */
 };
 
 struct channel_key {
 	char hop[40]; /* UUID, also the PSK's identity */
 	uint8_t key[TLS_KEY_SIZE];
 };
+
+/* How the source comes to a channel. */
+#define CHANNEL_ADDRESSES 16
+struct channel_way {
+	struct ip_addr addresses[CHANNEL_ADDRESSES];
+	size_t n;
+	uint16_t port;
+	struct channel_key key;
+	size_t buffer;
+	bool plain;
+};
+
+/*
+ * A channel that outlives its connections: its relay (relay.h) goes on over another one. The source
+ * connects again, the destination waits for it.
+ */
+struct channel_resume {
+	int64_t patience_ns; /* how long nothing may be heard before it is given up */
+	uint64_t window; /* bytes that may be sent and not acknowledged: kept for sending again */
+	bool dials;	 /* the source's: by that way */
+	struct channel_way way;
+};
+
+/*
+ * way: copied, the address that the channel is connected to first; NULL at the destination. Nothing
+ * happens where the far side can't do it.
+ */
+int channel_let_resume(struct channel *channel, int64_t patience_ns, uint64_t window,
+		       const struct channel_way *way, struct error **err);
+void channel_resume_free(struct channel_resume *resume); /* takes NULL; wipes the key */
 
 /* A key as text, on its way through SSH. The caller wipes it. */
 #define CHANNEL_KEY_HEX (2 * TLS_KEY_SIZE + 1)
@@ -65,6 +98,18 @@ struct channel *channel_connect_from(const struct ip_addr *from, const struct ip
 void channel_destroy(struct channel *channel); /* takes NULL; closes */
 
 /*
+ * Opens a channel again, as its generation-th connection, where `received` bytes have been received
+ * so far. Each address is tried for no longer than address_ns, all until deadline_ns. Given up with
+ * ECANCELED when cancel_fd is readable. ECONNREFUSED: nobody listens at the first any more.
+ */
+struct channel *channel_dial(const struct channel_way *way, const char *name, uint32_t generation,
+			     uint64_t received, int64_t address_ns, int cancel_fd,
+			     int64_t deadline_ns, struct error **err);
+
+/* Tells the far side why the channel is given up, where the connection takes it at once. */
+void channel_refuse(struct channel *channel, const char *why);
+
+/*
  * The destination's listener: a thread of its own accepts, shakes hands with up to 64 strangers at
  * once for 10 s each at the most, the oldest giving way, and keeps what proved to have the key
  * until it is asked for. Nobody without the key gets a byte or holds anything up.
@@ -76,8 +121,11 @@ struct listener *listener_start(int listen_fd, const struct channel_key *key, bo
 				struct error **err);
 void listener_stop(struct listener *listener); /* takes NULL; what was not taken is closed */
 
-/* The channel of that name, waiting until deadline_ns. */
+/* The channel of that name, waiting until deadline_ns. Not one that was opened again. */
 struct channel *listener_take(struct listener *listener, const char *name, int64_t deadline_ns,
 			      struct error **err);
+
+/* One that was opened again, and whose first opening was taken; NULL: none. Never blocks. */
+struct channel *listener_take_again(struct listener *listener);
 
 #endif

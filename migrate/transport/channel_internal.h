@@ -20,7 +20,7 @@ struct opening {
 int opening_step(struct opening *o, struct error **err);
 
 void opening_prepare_hello(struct opening *o, const struct channel_key *key, const char *name,
-			   uint32_t generation);
+			   uint32_t generation, uint64_t received);
 /* Settles what both sides agree on, too. */
 int opening_check_hello(struct opening *o, const struct channel_key *key, struct hello *hello,
 			struct error **err);

@@ -253,6 +253,14 @@ int door_attach_coded_disk(struct door *door, const char *channel, int local_fd,
 	return attach(door, &request, channel, local_fd, -1, err);
 }
 
+int door_let_resume(struct door *door, int64_t patience_ns, uint64_t window, struct error **err)
+{
+	struct door_request request = {
+		.op = DOOR_RESUME, .patience_ns = patience_ns, .window = window};
+
+	return ask(door, &request, -1, -1, err);
+}
+
 int door_close(struct door *door, const char *channel, struct error **err)
 {
 	struct door_request request = {.op = DOOR_CLOSE};

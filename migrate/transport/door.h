@@ -31,6 +31,12 @@ void door_destroy(struct door *door); /* takes NULL; ends the process and with i
 int door_listen(struct door *door, int listen_fd, struct error **err);
 
 /*
+ * Channels may be resumed (channel_let_resume) from now on; those that may be already have this
+ * patience from now on.
+ */
+int door_let_resume(struct door *door, int64_t patience_ns, uint64_t window, struct error **err);
+
+/*
  * Joins the source's channel of that name, waiting for it until deadline_ns, to local_fd (a stream
  * socket, taken over). silence_ms: as in relay_start. When the source opens the same channel again,
  * the new one takes the earlier one's place, and its failure is forgotten.

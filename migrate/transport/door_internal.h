@@ -20,7 +20,8 @@
 enum door_op {
 	DOOR_LISTEN,
 	DOOR_ATTACH,
-	DOOR_CLOSE
+	DOOR_CLOSE,
+	DOOR_RESUME
 };
 
 struct door_request {
@@ -32,6 +33,8 @@ struct door_request {
 	uint64_t held_offset;
 	uint32_t held_pages;
 	bool decode_disk; /* a disk is */
+	int64_t patience_ns;
+	uint64_t window;
 };
 
 struct door_word {

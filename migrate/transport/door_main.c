@@ -8,6 +8,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "migrate/codec/codec_pipe.h"
 #include "migrate/transport/door_internal.h"
 #include "migrate/transport/relay.h"
@@ -17,14 +18,18 @@
  *
  * The door's own process. Its first thread serves the worker's requests, one at a time, and looks
  * after the relays ten times a second; the listener and each relay have a thread of their own. To
- * attach a channel it waits for the source, during which nothing else is asked for.
+ * attach a channel it waits for the source, during which nothing else is asked for. Channels that
+ * the source has opened again are offered to their relays.
  */
-#define LOOK_MS 100
+#define LOG_MODULE "door"
+#define LOOK_MS	   100
 
 struct door_side {
 	int socket;
 	const struct channel_key *key;
 	bool plain;
+	int64_t patience_ns; /* of channels; 0: they end with their connections */
+	uint64_t window;
 	struct listener *listener;
 	struct {
 		char name[DOOR_NAME];
@@ -148,6 +153,12 @@ static int attach(struct door_side *d, const struct door_request *request, int f
 		return -1;
 	}
 	close_channel(d, request->channel);
+	if (channel_let_resume(channel, d->patience_ns, d->window, NULL, err) < 0) {
+		channel_destroy(channel);
+		close(fd);
+		cleanup_close(&held_fd);
+		return -1;
+	}
 	if (request->decode_pages || request->decode_disk)
 		fd = decode(&d->channels[i].decode, request, fd, held_fd, err);
 	if (fd < 0) {
@@ -164,6 +175,40 @@ static int attach(struct door_side *d, const struct door_request *request, int f
 	return -1;
 }
 
+static void let_resume(struct door_side *d, const struct door_request *request)
+{
+	d->patience_ns = request->patience_ns;
+	d->window = request->window;
+	for (size_t i = 0; i < DOOR_CHANNELS; i++)
+		if (d->channels[i].relay)
+			relay_set_patience(d->channels[i].relay, d->patience_ns);
+}
+
+static struct relay *relay_of(const struct door_side *d, const char *name)
+{
+	for (size_t i = 0; i < DOOR_CHANNELS; i++)
+		if (d->channels[i].relay && strcmp(d->channels[i].name, name) == 0)
+			return d->channels[i].relay;
+	return NULL;
+}
+
+static void hand_out(struct door_side *d)
+{
+	struct channel *channel;
+
+	while (d->listener && (channel = listener_take_again(d->listener))) {
+		struct relay *relay = relay_of(d, channel->name);
+		auto_error why = NULL;
+
+		if (!relay) {
+			channel_refuse(channel, "there is no such channel (any more)");
+			channel_destroy(channel);
+		} else if (relay_offer(relay, channel, &why) < 0) {
+			log_warn("a channel is not resumed: %s", error_text(why));
+		}
+	}
+}
+
 static void serve(struct door_side *d, const struct door_request *request, const int fds[DOOR_FDS])
 {
 	struct error *why = NULL;
@@ -177,6 +222,9 @@ static void serve(struct door_side *d, const struct door_request *request, const
 		break;
 	case DOOR_CLOSE:
 		close_channel(d, request->channel);
+		break;
+	case DOOR_RESUME:
+		let_resume(d, request);
 		break;
 	}
 	say(d, true, request->number, request->channel, why);
@@ -219,6 +267,7 @@ void door_main(int socket, const struct channel_key *key, bool plain)
 			break;
 		if (p.revents)
 			serve(&d, &request, fds);
+		hand_out(&d);
 		look_after_channels(&d);
 	}
 	/* What is on its way to the local streams is in their sockets; nothing is left to do. */

@@ -17,8 +17,9 @@ static const struct {
 	[FRAME_EOF] = {0, 0},
 	[FRAME_PING] = {8, 8},
 	[FRAME_ERROR] = {0, 512},
+	[FRAME_RESUME] = {0, 0},
 };
-static_assert(sizeof(sizes) / sizeof(sizes[0]) == FRAME_ERROR + 1, "a size for each frame type");
+static_assert(sizeof(sizes) / sizeof(sizes[0]) == FRAME_RESUME + 1, "a size for each frame type");
 
 /* offsets in HELLO's payload */
 enum {
@@ -45,9 +46,9 @@ int frame_decode(const uint8_t header[FRAME_HEADER_SIZE], struct frame *frame, s
 {
 	uint8_t type = header[0];
 
-	if (type < FRAME_HELLO || type > FRAME_ERROR)
+	if (type < FRAME_HELLO || type > FRAME_RESUME)
 		return error_set(err, EPROTO, "frame: found type %u, expected 1 to %d", type,
-				 FRAME_ERROR);
+				 FRAME_RESUME);
 	if (header[1] != 0 || get_be16(header + 2) != 0)
 		return error_set(err, EPROTO, "frame: found unknown flags 0x%02x%04x, expected 0",
 				 header[1], get_be16(header + 2));

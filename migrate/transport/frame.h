@@ -16,7 +16,9 @@
  *
  * sequence: in DATA and EOF, the number of DATA payload bytes of this direction before this
  * frame; in ACK, the number of bytes of the other direction that reached their local stream.
- * The first frame of each side is its HELLO.
+ * The first frame of each side is its HELLO. One that opens a channel again has, in HELLO, what an
+ * ACK would have; the other side's answer to it is RESUME, the same the other way, and nothing is
+ * sent before that.
  */
 #define FRAME_HEADER_SIZE 16
 #define FRAME_MOST	  (64u << 10) /* payload bytes */
@@ -25,9 +27,10 @@ enum frame_type {
 	FRAME_HELLO = 1,
 	FRAME_DATA,
 	FRAME_ACK,
-	FRAME_EOF,  /* this direction's stream has ended, in order */
-	FRAME_PING, /* a sign of life; payload: be64, receive buffer that the sender would like */
-	FRAME_ERROR /* text: why the sender gives the channel up */
+	FRAME_EOF,   /* this direction's stream has ended, in order */
+	FRAME_PING,  /* a sign of life; payload: be64, receive buffer that the sender would like */
+	FRAME_ERROR, /* text: why the sender gives the channel up */
+	FRAME_RESUME
 };
 
 struct frame {
@@ -55,8 +58,12 @@ int frame_decode(const uint8_t header[FRAME_HEADER_SIZE], struct frame *frame, s
 #define HELLO_SIZE	92
 #define HELLO_NAME_SIZE 32
 
-/* A feature that both sides name is used. PLAIN: after the HELLOs nothing is encrypted. */
-#define HELLO_PLAIN 1u
+/*
+ * A feature that both sides name is used. PLAIN: after the HELLOs nothing is encrypted. RESUME: the
+ * channel may be opened again.
+ */
+#define HELLO_PLAIN  1u
+#define HELLO_RESUME 2u
 
 struct hello {
 	uint16_t version, compatible;

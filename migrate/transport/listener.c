@@ -81,8 +81,8 @@ static void accept_one(struct listener *l)
 		return;
 	}
 	o->deadline_ns = clock_ns() + OPENING_TIME;
-	o->features = l->plain ? HELLO_PLAIN : 0;
-	opening_prepare_hello(o, &l->key, "", 0);
+	o->features = HELLO_RESUME | (l->plain ? HELLO_PLAIN : 0);
+	opening_prepare_hello(o, &l->key, "", 0, 0);
 	if (l->n_openings == OPENINGS)
 		opening_drop(l, 0);
 	l->openings[l->n_openings++] = o;
@@ -211,6 +211,30 @@ void listener_stop(struct listener *l)
 	free(l);
 }
 
+/* Under lock. A channel that was not opened again stands for itself: generation 0. */
+static bool first_waits(const struct listener *l, const char *name)
+{
+	for (size_t i = 0; i < l->n_open; i++)
+		if (!l->open[i]->generation && strcmp(l->open[i]->name, name) == 0)
+			return true;
+	return false;
+}
+
+struct channel *listener_take_again(struct listener *l)
+{
+	struct channel *found = NULL;
+
+	pthread_mutex_lock(&l->lock);
+	for (size_t i = 0; i < l->n_open && !found; i++) {
+		if (!l->open[i]->generation || first_waits(l, l->open[i]->name))
+			continue;
+		found = l->open[i];
+		l->open[i] = l->open[--l->n_open];
+	}
+	pthread_mutex_unlock(&l->lock);
+	return found;
+}
+
 struct channel *listener_take(struct listener *l, const char *name, int64_t deadline_ns,
 			      struct error **err)
 {
@@ -221,7 +245,7 @@ struct channel *listener_take(struct listener *l, const char *name, int64_t dead
 	pthread_mutex_lock(&l->lock);
 	while (!found && waited != ETIMEDOUT) {
 		for (size_t i = 0; i < l->n_open && !found; i++) {
-			if (strcmp(l->open[i]->name, name) != 0)
+			if (l->open[i]->generation || strcmp(l->open[i]->name, name) != 0)
 				continue;
 			found = l->open[i];
 			l->open[i] = l->open[--l->n_open];

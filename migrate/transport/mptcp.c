@@ -132,8 +132,42 @@ static int dial_socket(const struct ip_addr *address, int *family, const char **
 	return stream_socket(*family, why_not);
 }
 
+/* Until the connection is there or has failed. */
+static int await_connection(int fd, int cancel_fd, int64_t deadline_ns, const char *whom,
+			    struct error **err)
+{
+	struct pollfd p[2] = {{.fd = fd, .events = POLLOUT}, {.fd = cancel_fd, .events = POLLIN}};
+	int problem = 0;
+	socklen_t size = sizeof(problem);
+	int n;
+
+	do {
+		int64_t left = deadline_ns - clock_ns();
+
+		n = poll(p, 2, left > 0 ? (int)(left / NS_PER_MS) + 1 : 0);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return error_errno(err, "poll");
+	if (p[1].revents)
+		return error_set(err, ECANCELED, "connection to %s: given up", whom);
+	if (n == 0)
+		return error_set(err, ETIMEDOUT, "connection to %s: no answer", whom);
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size) < 0)
+		problem = errno;
+	if (!problem)
+		return 0;
+	errno = problem;
+	return error_errno(err, "connection to %s", whom);
+}
+
 int mptcp_connect(const struct ip_addr *from, const struct ip_addr *address, uint16_t port,
 		  size_t buffer, int64_t deadline_ns, struct error **err)
+{
+	return mptcp_dial(from, address, port, buffer, -1, deadline_ns, err);
+}
+
+int mptcp_dial(const struct ip_addr *from, const struct ip_addr *address, uint16_t port,
+	       size_t buffer, int cancel_fd, int64_t deadline_ns, struct error **err)
 {
 	/* The kernel lets IPv6 subflows join only connections of an IPv6 socket, whatever they
 	 * began on. */
@@ -142,12 +176,10 @@ int mptcp_connect(const struct ip_addr *from, const struct ip_addr *address, uin
 	auto_close fd = dial_socket(address, &family, &why_not);
 	struct sockaddr_storage to;
 	socklen_t to_size = to_sockaddr(family, address, port, &to);
-	struct pollfd p = {.fd = fd, .events = POLLOUT};
-	int problem = 0;
-	socklen_t size = sizeof(problem);
-	char text[IP_TEXT];
+	char text[IP_TEXT], whom[IP_TEXT + 16];
 
 	ip_format_host(address, text);
+	snprintf(whom, sizeof(whom), "%s port %u", text, port);
 	if (fd < 0)
 		return error_errno(err, "socket for %s", text);
 	if (buffer)
@@ -157,27 +189,8 @@ int mptcp_connect(const struct ip_addr *from, const struct ip_addr *address, uin
 	if (connect(fd, (struct sockaddr *)&to, to_size) == 0)
 		return steal_fd(&fd);
 	if (errno != EINPROGRESS)
-		return error_errno(err, "connection to %s port %u", text, port);
-	for (;;) {
-		int64_t left = deadline_ns - clock_ns();
-		int n = poll(&p, 1, left > 0 ? (int)(left / NS_PER_MS) + 1 : 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_errno(err, "poll");
-		if (n == 0)
-			return error_set(err, ETIMEDOUT, "connection to %s port %u: no answer",
-					 text, port);
-		break;
-	}
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size) < 0)
-		problem = errno;
-	if (problem) {
-		errno = problem;
-		return error_errno(err, "connection to %s port %u", text, port);
-	}
-	return steal_fd(&fd);
+		return error_errno(err, "connection to %s", whom);
+	return await_connection(fd, cancel_fd, deadline_ns, whom, err) < 0 ? -1 : steal_fd(&fd);
 }
 
 int mptcp_listen(uint16_t *port, size_t buffer, struct error **err)

@@ -47,6 +47,10 @@ bool mptcp_available(const char **why_not);
 int mptcp_connect(const struct ip_addr *from, const struct ip_addr *address, uint16_t port,
 		  size_t buffer, int64_t deadline_ns, struct error **err);
 
+/* The same, given up (ECANCELED) as soon as cancel_fd is readable; -1: nothing cancels it. */
+int mptcp_dial(const struct ip_addr *from, const struct ip_addr *address, uint16_t port,
+	       size_t buffer, int cancel_fd, int64_t deadline_ns, struct error **err);
+
 /*
  * Listens on every address of the host (a listener bound to one address refuses the joins to the
  * others). *port: wanted, 0 for any; receives the one it got. Non-blocking.

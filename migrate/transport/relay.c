@@ -20,10 +20,11 @@
 /*
  * Theory of operation
  *
- * One thread, two directions, no queue: `out` holds one frame on its way to the channel, `in` the
- * decrypted bytes that the local stream has not yet taken. The local stream is read only when
- * `out` is empty, the channel only when `in` has been drained, so a slow side holds the other one
- * back through the sockets' own buffers, and memory stays at two frames.
+ * One thread, two directions, no queue (but for what may have to be sent again, relay_resume.c):
+ * `out` holds one frame on its way to the channel, `in` the decrypted bytes that the local stream
+ * has not yet taken. The local stream is read only when `out` is empty, the channel only when `in`
+ * has been drained, so a slow side holds the other one back through the sockets' own buffers, and
+ * memory stays at two frames, and what is kept.
  *
  * A direction ends when its reader sees the end of its stream: it sends EOF; the writer at the
  * far side then shuts its local stream down for writing. When both have ended and what we sent is
@@ -36,19 +37,23 @@
  */
 #define TICK_MS 100
 #define POLL_MS 100
+/* Six signs of life. TCP would wait longer after a path is back. */
+#define LOST_NS (6 * NS_PER_SEC)
 
 static bool finished(const struct relay *r)
 {
-	return r->eof_sent && r->eof_received && r->out_done == r->out_size &&
+	return !r->over && r->eof_sent && r->eof_received && r->out_done == r->out_size &&
 	       r->stats.delivered == r->stats.sent && r->acked_at == r->stats.received;
 }
 
 static int check_silence(struct relay *r, struct error **err)
 {
+	bool waits = r->resume && !r->resume->dials;
 	int64_t now = clock_ns();
 
-	if (now - r->last_heard < r->silence_ns)
+	if (now - r->last_heard < (waits ? r->patience_ns : r->silence_ns))
 		return 0;
+	r->broken = true;
 	return error_set(err, ETIMEDOUT, "no sign of life from the far side for %.0f s",
 			 (double)(now - r->last_heard) / 1e9);
 }
@@ -70,11 +75,13 @@ static int time_to_wait(const struct relay *r)
 static int relay_loop(struct relay *r, struct error **err)
 {
 	for (;;) {
-		struct pollfd p[3] = {{.fd = r->wake, .events = POLLIN},
-				      {.fd = r->channel->fd, .events = POLLIN},
-				      {.fd = r->local}};
+		struct pollfd p[3] = {
+			{.fd = r->wake, .events = POLLIN}, {.events = POLLIN}, {.fd = r->local}};
+		eventfd_t count;
 		int held;
 
+		relay_take_offer(r);
+		p[1].fd = r->channel->fd;
 		if (clock_ns() - r->last_tick >= TICK_MS * NS_PER_MS) {
 			relay_watch(r);
 			r->last_tick = clock_ns();
@@ -85,6 +92,8 @@ static int relay_loop(struct relay *r, struct error **err)
 			return -1;
 		if (finished(r))
 			return 0;
+		if (held)
+			r->last_heard = clock_ns(); /* nobody listens */
 		if (check_silence(r, err) < 0)
 			return -1;
 		if (held) {
@@ -102,6 +111,8 @@ static int relay_loop(struct relay *r, struct error **err)
 		if (poll(p, 3, time_to_wait(r)) < 0 && errno != EINTR)
 			return error_errno(err, "poll");
 		if (p[0].revents)
+			(void)eventfd_read(r->wake, &count);
+		if (r->stop)
 			return 1;
 	}
 }
@@ -111,11 +122,14 @@ static int await_local(struct relay *r, struct error **err)
 {
 	struct pollfd p[2] = {{.fd = r->wake, .events = POLLIN},
 			      {.fd = r->listen_fd, .events = POLLIN}};
+	eventfd_t count;
 
 	while (r->local < 0) {
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			return error_errno(err, "poll");
 		if (p[0].revents)
+			(void)eventfd_read(r->wake, &count);
+		if (r->stop)
 			return 1;
 		if (p[1].revents)
 			r->local = accept4(r->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -127,28 +141,52 @@ static int await_local(struct relay *r, struct error **err)
 	return 0;
 }
 
+static void set_end(struct relay *r, enum relay_end end, struct error *why)
+{
+	relay_watch(r);
+	r->over = true;
+	pthread_mutex_lock(&r->lock);
+	r->end = end;
+	r->why = why;
+	pthread_mutex_unlock(&r->lock);
+	/* Whoever reads or writes the local stream learns of it now. */
+	if (r->local >= 0)
+		shutdown(r->local, SHUT_RDWR);
+}
+
+/*
+ * One that has ended in order stays as long as it can be resumed: the last acknowledgement may not
+ * have come through.
+ */
 static void *relay_main(void *arg)
 {
 	struct relay *r = arg;
 	struct error *why = NULL;
 	int result = await_local(r, &why);
 
-	if (result == 0)
+	while (result == 0) {
 		result = relay_loop(r, &why);
-
-	relay_watch(r);
-	if (result < 0) {
-		error_wrap(&why, "channel %s", r->channel->name);
+		if (result == 0) {
+			set_end(r, RELAY_ENDED, NULL);
+			if (!r->resume)
+				break;
+		} else if (result < 0 && r->broken && r->resume) {
+			result = relay_regain(r, steal_ptr(why), &why);
+		}
+	}
+	if (result < 0 && !r->over) {
+		error_wrap(&why, "channel %s", r->name);
 		log_info("%s", error_text(why)); /* whether it matters, its owner knows */
 		relay_say_farewell(r, why);
+		set_end(r, RELAY_FAILED, steal_ptr(why));
+	} else if (!r->over) {
+		set_end(r, RELAY_ENDED, NULL);
 	}
+	error_free(why);
 	pthread_mutex_lock(&r->lock);
-	r->end = result < 0 ? RELAY_FAILED : RELAY_ENDED;
-	r->why = why;
+	r->left = true;
+	r->stats.lost_ns = 0;
 	pthread_mutex_unlock(&r->lock);
-	/* Whoever reads or writes the local stream learns of it now. */
-	if (r->local >= 0)
-		shutdown(r->local, SHUT_RDWR);
 	return NULL;
 }
 
@@ -158,6 +196,22 @@ static void close_if_open(int fd)
 		close(fd);
 }
 
+/* What the relay is to know of its channel. */
+static void take_channel(struct relay *r, struct channel *channel, int64_t silence_ms)
+{
+	r->channel = channel;
+	memcpy(r->name, channel->name, sizeof(r->name));
+	r->generation = channel->generation;
+	r->silence_ns = r->least_patience_ns = silence_ms * NS_PER_MS;
+	r->resume = steal_ptr(channel->resume);
+	if (!r->resume)
+		return;
+	r->stats.window = r->resume->window;
+	relay_set_patience(r, r->resume->patience_ns);
+	if (r->resume->dials && r->silence_ns > LOST_NS)
+		r->silence_ns = LOST_NS;
+}
+
 /* One of local_fd and listen_fd is -1. */
 static struct relay *start(struct channel *channel, int local_fd, int listen_fd, int64_t silence_ms,
 			   struct error **err)
@@ -165,7 +219,7 @@ static struct relay *start(struct channel *channel, int local_fd, int listen_fd,
 	struct relay *r = calloc(1, sizeof(*r));
 
 	if (r)
-		r->wake = eventfd(0, EFD_CLOEXEC);
+		r->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!r || r->wake < 0) {
 		free(r);
 		close_if_open(local_fd);
@@ -174,10 +228,9 @@ static struct relay *start(struct channel *channel, int local_fd, int listen_fd,
 		error_set(err, ENOMEM, "no memory for a relay");
 		return NULL;
 	}
-	r->channel = channel;
+	take_channel(r, channel, silence_ms);
 	r->local = local_fd;
 	r->listen_fd = listen_fd;
-	r->silence_ns = silence_ms * NS_PER_MS;
 	r->last_heard = r->last_sent = clock_ns();
 	pthread_mutex_init(&r->lock, NULL);
 	if ((local_fd >= 0 &&
@@ -210,10 +263,14 @@ void relay_destroy(struct relay *r)
 
 	if (!r)
 		return;
+	r->stop = true;
 	if (!pthread_equal(r->thread, pthread_self()) &&
 	    write_all(r->wake, &one, sizeof(one), NULL) == 0)
 		pthread_join(r->thread, NULL);
 	channel_destroy(r->channel);
+	channel_destroy(r->offered);
+	channel_resume_free(r->resume);
+	unacked_clear(&r->unacked);
 	close_if_open(r->local);
 	close_if_open(r->listen_fd);
 	close(r->wake);

@@ -8,21 +8,37 @@
 #include "common/bytes.h"
 #include "common/clock.h"
 
+void relay_forget_frames(struct relay *r)
+{
+	r->in_size = r->in_done = r->in_frame = 0;
+	r->out_size = r->out_done = 0;
+}
+
+static int take_ack(struct relay *r, struct error **err)
+{
+	uint64_t acked = r->frame.sequence;
+
+	if (acked > r->stats.sent || acked < r->stats.delivered)
+		return error_set(err, EPROTO,
+				 "the far side acknowledged %llu bytes, expected %llu to the %llu "
+				 "that were sent",
+				 (unsigned long long)acked, (unsigned long long)r->stats.delivered,
+				 (unsigned long long)r->stats.sent);
+	pthread_mutex_lock(&r->lock);
+	r->stats.delivered = acked;
+	pthread_mutex_unlock(&r->lock);
+	unacked_drop(&r->unacked, acked);
+	if (r->again_at < acked)
+		r->again_at = acked;
+	return 0;
+}
+
 /* A whole frame that is not DATA stands in `in`. */
 static int take_frame(struct relay *r, const uint8_t *payload, struct error **err)
 {
 	switch (r->frame.type) {
 	case FRAME_ACK:
-		if (r->frame.sequence > r->stats.sent)
-			return error_set(err, EPROTO,
-					 "the far side acknowledged %llu bytes, expected at most "
-					 "the %llu that were sent",
-					 (unsigned long long)r->frame.sequence,
-					 (unsigned long long)r->stats.sent);
-		pthread_mutex_lock(&r->lock);
-		r->stats.delivered = r->frame.sequence;
-		pthread_mutex_unlock(&r->lock);
-		return 0;
+		return take_ack(r, err);
 	case FRAME_PING: {
 		uint64_t wanted = get_be64(payload);
 
@@ -127,6 +143,7 @@ int relay_receive_some(struct relay *r, struct error **err)
 		r->in_size -= r->in_done;
 		r->in_done = 0;
 		n = channel_read(r->channel, r->in + r->in_size, sizeof(r->in) - r->in_size, err);
+		r->broken |= n < 0;
 		if (n <= 0)
 			return (int)n;
 		r->in_size += (size_t)n;

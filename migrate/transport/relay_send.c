@@ -27,22 +27,63 @@ static void compose_eof(struct relay *r)
 	r->eof_sent = true;
 }
 
+static bool has_to_repeat(const struct relay *r)
+{
+	return r->resume && r->again_at < r->stats.sent;
+}
+
+/* What a frame of data may have by now: by the windows, and by the pacer; 0: nothing. */
+static uint64_t room_for_data(struct relay *r, struct pacer *pacer)
+{
+	uint64_t from = has_to_repeat(r) ? r->again_at : r->stats.sent;
+	uint64_t on_its_way = from - r->stats.delivered;
+	uint64_t room = FRAME_MOST;
+	int64_t wait_ns = 0;
+
+	r->window_full = on_its_way >= relay_window(r);
+	if (r->window_full)
+		return 0;
+	if (r->resume && room > r->resume->window - on_its_way)
+		room = r->resume->window - on_its_way;
+	if (pacer)
+		room = pacer_draw(pacer, room, &wait_ns);
+	r->paced_ns = room ? 0 : clock_ns() + wait_ns;
+	return room;
+}
+
+/* Takes into a frame what did not arrive before a loss. */
+static uint64_t compose_again(struct relay *r, uint64_t room)
+{
+	uint64_t left = r->stats.sent - r->again_at;
+	uint64_t n = left < room ? left : room;
+
+	unacked_get(&r->unacked, r->again_at, r->out + FRAME_HEADER_SIZE, n);
+	compose(r, FRAME_DATA, (uint32_t)n, r->again_at);
+	r->again_at += n;
+	r->again_now += n;
+	pthread_mutex_lock(&r->lock);
+	r->stats.again += n;
+	if (r->stats.again_most < r->again_now)
+		r->stats.again_most = r->again_now;
+	pthread_mutex_unlock(&r->lock);
+	return n;
+}
+
 /* Takes what the local stream has into a frame, as far as the pacer allows. As compose_next. */
 static int compose_data(struct relay *r, struct error **err)
 {
 	struct pacer *pacer = r->pacer;
-	uint64_t room = FRAME_MOST;
-	int64_t wait_ns = 0;
+	uint64_t room = room_for_data(r, pacer);
 	ssize_t n;
 
-	r->window_full = r->stats.sent - r->stats.delivered >= relay_window(r);
-	if (r->window_full)
-		return 0;
-	if (pacer)
-		room = pacer_draw(pacer, FRAME_MOST, &wait_ns);
-	r->paced_ns = room ? 0 : clock_ns() + wait_ns;
 	if (!room)
 		return 0;
+	if (has_to_repeat(r)) {
+		n = (ssize_t)compose_again(r, room);
+		if (pacer)
+			pacer_give_back(pacer, room - (uint64_t)n);
+		return 1;
+	}
 	n = recv(r->local, r->out + FRAME_HEADER_SIZE, room, MSG_DONTWAIT);
 	if (pacer)
 		pacer_give_back(pacer, room - (n > 0 ? (uint64_t)n : 0));
@@ -55,7 +96,10 @@ static int compose_data(struct relay *r, struct error **err)
 		compose_eof(r);
 		return 1;
 	}
+	if (r->resume && unacked_put(&r->unacked, r->out + FRAME_HEADER_SIZE, (size_t)n, err) < 0)
+		return -1;
 	compose(r, FRAME_DATA, (uint32_t)n, r->stats.sent);
+	r->again_at = r->stats.sent + (uint64_t)n;
 	pthread_mutex_lock(&r->lock);
 	r->stats.sent += (uint64_t)n;
 	if (!r->stats.first_byte_ns)
@@ -77,6 +121,11 @@ static int compose_next(struct relay *r, struct error **err)
 		compose(r, FRAME_ERROR, (uint32_t)length, 0);
 		return 1;
 	}
+	if (r->answer) {
+		compose(r, FRAME_RESUME, 0, received);
+		r->answer = false;
+		return 1;
+	}
 	if (received - r->acked_at >= ACK_BYTES ||
 	    (received > r->acked_at && now - r->last_ack >= ACK_NS) ||
 	    (received > r->acked_at && r->eof_received)) {
@@ -91,7 +140,7 @@ static int compose_next(struct relay *r, struct error **err)
 		r->wants_ping = false;
 		return 1;
 	}
-	if (!r->local_ended)
+	if (!r->local_ended || has_to_repeat(r))
 		return compose_data(r, err);
 	if (r->eof_sent)
 		return 0;
@@ -112,6 +161,7 @@ int relay_send_some(struct relay *r, struct error **err)
 				return more;
 		}
 		n = channel_write(r->channel, r->out + r->out_done, r->out_size - r->out_done, err);
+		r->broken |= n < 0;
 		if (n <= 0)
 			return (int)n;
 		r->out_done += (size_t)n;
@@ -126,6 +176,8 @@ int relay_send_some(struct relay *r, struct error **err)
 /* Tells the far side why, for as long as the connection takes it at once. */
 void relay_say_farewell(struct relay *r, const struct error *why)
 {
+	if (!r->channel)
+		return;
 	r->farewell = why->message;
 	/* a frame that was half sent has to be finished first */
 	for (int tries = 0; tries < 20; tries++) {

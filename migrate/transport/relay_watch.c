@@ -14,6 +14,17 @@ static bool same_subflow(const struct subflow *a, const struct subflow *b)
 	       ip_same(&a->local, &b->local) && ip_same(&a->remote, &b->remote);
 }
 
+/* Of many connections, one after the other, the oldest subflow gives way. */
+static size_t longest_quiet(const struct relay_stats *stats)
+{
+	size_t oldest = 0;
+
+	for (size_t i = 1; i < stats->n_subflows; i++)
+		if (stats->progress_ns[i] < stats->progress_ns[oldest])
+			oldest = i;
+	return oldest;
+}
+
 /* Under lock. */
 static void remember_subflow(struct relay_stats *stats, const struct subflow *now)
 {
@@ -21,10 +32,11 @@ static void remember_subflow(struct relay_stats *stats, const struct subflow *no
 
 	while (i < stats->n_subflows && !same_subflow(&stats->subflows[i], now))
 		i++;
-	if (i == MPTCP_MAX_SUBFLOWS)
-		return;
-	if (i == stats->n_subflows)
+	if (i == MPTCP_MAX_SUBFLOWS) {
+		i = longest_quiet(stats);
+	} else if (i == stats->n_subflows) {
 		stats->n_subflows++;
+	}
 	if (now->bytes_acked + now->bytes_received !=
 	    stats->subflows[i].bytes_acked + stats->subflows[i].bytes_received)
 		stats->progress_ns[i] = clock_ns();
@@ -43,9 +55,13 @@ uint64_t relay_window(const struct relay *r)
 {
 	uint64_t half = r->widest * 9 / 20; /* nearly */
 
+	uint64_t most = r->resume ? r->resume->window : UINT64_MAX;
+
 	if (!r->widest)
-		return UINT64_MAX;
-	return half > START_WINDOW ? half : START_WINDOW;
+		return most;
+	if (half < START_WINDOW)
+		half = START_WINDOW;
+	return half < most ? half : most;
 }
 
 void relay_watch(struct relay *r)
@@ -54,7 +70,7 @@ void relay_watch(struct relay *r)
 	uint64_t rate = 0, rtt = 0;
 	uint64_t wanted;
 
-	if (mptcp_state(r->channel->fd, &state, NULL) < 0)
+	if (!r->channel || mptcp_state(r->channel->fd, &state, NULL) < 0)
 		return;
 	pthread_mutex_lock(&r->lock);
 	r->stats.negotiated = state.negotiated;

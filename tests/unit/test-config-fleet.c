@@ -23,6 +23,7 @@ static const char good[] = "hosts:\n"
 			   "  wan2:\n"
 			   "port: 7000\n"
 			   "hold: 90s\n"
+			   "resume: 90s\n"
 			   "join-timeout: 10s\n"
 			   "checkpoints: {size: 512M, age: 90m}\n";
 
@@ -55,6 +56,7 @@ static void test_good(void **unused)
 	assert_string_equal(fleet_site(fleet, "west", NULL)->hosts[0], "west");
 	assert_int_equal(fleet->port, 7000);
 	assert_int_equal(fleet->hold_ns, 90 * NS_PER_SEC);
+	assert_int_equal(fleet->resume_ns, 90 * NS_PER_SEC);
 	assert_int_equal(fleet->join_ns, 10 * NS_PER_SEC);
 	assert_int_equal(fleet->checkpoints.size, 512 << 20);
 	assert_int_equal(fleet->checkpoints.total, 16ll << 30);
@@ -64,7 +66,7 @@ static void test_good(void **unused)
 static void test_defaults(void **unused)
 {
 	auto_free char *text = with_change(good,
-					   "port: 7000\nhold: 90s\njoin-timeout: 10s\n"
+					   "port: 7000\nhold: 90s\nresume: 90s\njoin-timeout: 10s\n"
 					   "checkpoints: {size: 512M, age: 90m}\n",
 					   "");
 	auto_fleet fleet = parse(text, NULL);
@@ -73,6 +75,7 @@ static void test_defaults(void **unused)
 	assert_non_null(fleet);
 	assert_int_equal(fleet->port, 0);
 	assert_int_equal(fleet->hold_ns, 60 * NS_PER_SEC);
+	assert_int_equal(fleet->resume_ns, 300 * NS_PER_SEC);
 	assert_int_equal(fleet->join_ns, 30 * NS_PER_SEC);
 	assert_int_equal(fleet->checkpoints.size, 4ll << 30);
 	assert_int_equal(fleet->checkpoints.age_ns, 168 * 3600 * NS_PER_SEC);

@@ -30,6 +30,7 @@
 #include "migrate/transport/door.h"
 #include "migrate/transport/mptcp.h"
 #include "migrate/transport/relay.h"
+#include "tests/unit/test-transport-wire.h"
 
 #define HOP "0d0f6c3e-9a3b-4f5e-8a57-0c2c5d0f6c3e"
 
@@ -173,6 +174,85 @@ static void tells_of_a_dead_channel(void **test)
 	assert_int_equal(door_check(rig.door, "control", NULL), 0);
 	assert_int_equal(door_check(rig.door, "memory", NULL), -1);
 	rig_close(&rig);
+}
+
+/* As rig_open, through a wire, and what is lost may come again. */
+static void rig_open_resumable(struct rig *rig, struct wire *wire)
+{
+	struct channel_way way = {.addresses = {loopback()}, .n = 1, .key = key};
+	struct channel *channel;
+	int ends[2];
+
+	rig->port = 0;
+	rig->door = door_start(&key, false, NULL);
+	assert_non_null(rig->door);
+	assert_int_equal(door_let_resume(rig->door, 20 * NS_PER_SEC, RELAY_WINDOW, NULL), 0);
+	assert_int_equal(door_listen(rig->door, mptcp_listen(&rig->port, 0, NULL), NULL), 0);
+	wire_start(wire, rig->port, 11);
+	way.port = rig->port = wire->port;
+	channel = connect_with(rig, &key, false);
+	assert_non_null(channel);
+	assert_int_equal(channel_let_resume(channel, 20 * NS_PER_SEC, RELAY_WINDOW, &way, NULL), 0);
+	rig->source_fd = relay_start_pair(channel, 2000, &rig->source, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	rig->local_fd = ends[0];
+	assert_int_equal(door_attach(rig->door, "memory", ends[1], 2000, soon(), NULL), 0);
+}
+
+static void channel_goes_on_after_a_loss(void **test)
+{
+	struct relay_stats stats;
+	struct wire wire;
+	struct rig rig;
+
+	(void)test;
+	rig_open_resumable(&rig, &wire);
+	wire.least = 1000000;
+	wire.most = 3000000;
+	check_flow(rig.source_fd, rig.local_fd);
+	check_flow(rig.local_fd, rig.source_fd);
+	wire.most = 0;
+	relay_stats(rig.source, &stats);
+	assert_true(stats.resumed >= 2);
+	assert_int_equal(door_check(rig.door, NULL, NULL), 0);
+	rig_close(&rig);
+	wire_stop(&wire);
+}
+
+/* The worker has closed it: the source is told, and does not try for long. */
+static void closed_channel_is_not_resumed(void **test)
+{
+	auto_error why = NULL;
+	struct wire wire;
+	struct rig rig;
+
+	(void)test;
+	rig_open_resumable(&rig, &wire);
+	assert_int_equal(door_close(rig.door, "memory", NULL), 0);
+	for (int i = 0; i < 300 && relay_poll(rig.source, &why) == RELAY_RUNNING; i++)
+		clock_sleep_ms(10);
+	assert_non_null(strstr(error_text(why), "there is no such channel"));
+	rig_close(&rig);
+	wire_stop(&wire);
+}
+
+/* The guest is paused: from then on the door does not wait for long either. */
+static void patience_of_a_door_can_be_cut_short(void **test)
+{
+	struct wire wire;
+	struct rig rig;
+
+	(void)test;
+	rig_open_resumable(&rig, &wire);
+	wire.silent = true;
+	clock_sleep_ms(2500);
+	assert_int_equal(door_check(rig.door, "memory", NULL), 0);
+	assert_int_equal(door_let_resume(rig.door, NS_PER_SEC, RELAY_WINDOW, NULL), 0);
+	for (int i = 0; i < 100 && door_check(rig.door, "memory", NULL) == 0; i++)
+		clock_sleep_ms(10);
+	assert_int_equal(door_check(rig.door, "memory", NULL), -1);
+	rig_close(&rig);
+	wire_stop(&wire);
 }
 
 static void channel_that_never_comes(void **test)
@@ -411,6 +491,9 @@ int main(void)
 		cmocka_unit_test(moves_plain_bytes_when_both_want),
 		cmocka_unit_test(stranger_gets_nothing),
 		cmocka_unit_test(tells_of_a_dead_channel),
+		cmocka_unit_test(channel_goes_on_after_a_loss),
+		cmocka_unit_test(closed_channel_is_not_resumed),
+		cmocka_unit_test(patience_of_a_door_can_be_cut_short),
 		cmocka_unit_test(channel_that_never_comes),
 		cmocka_unit_test(later_channel_takes_the_place),
 		cmocka_unit_test(decodes_a_disk),

@@ -6,23 +6,23 @@
 bytes_cases()
 {
 	cat <<-'END'
-		source disk-copy flip-large source
-		source disk-copy flip-small source
-		source memory-copy flip-large source
-		source memory-copy flip-small source
+		source disk-copy flip-large destination
+		source disk-copy flip-small destination
+		source memory-copy flip-large destination
+		source memory-copy flip-small destination
 		source prepared-seen flip-small either
 		source owner-written flip-small either
 		source released flip-small either
 		source redirected flip-small destination
-		destination disk-copy flip-small source
-		destination memory-copy flip-small source
+		destination disk-copy flip-small destination
+		destination memory-copy flip-small destination
 		destination loaded flip-small either
 		destination prepared flip-small either
 		destination accepted flip-small destination
 		source disk-copy reset-one destination
-		source disk-copy reset-all source
+		source disk-copy reset-all destination
 		source memory-copy reset-one destination
-		source memory-copy reset-all source
+		source memory-copy reset-all destination
 		source prepared-seen reset-all either
 		source released reset-all either
 		source redirected reset-all destination

@@ -7,10 +7,10 @@ paths_cases()
 	cat <<-'END'
 		source disk-copy cut-1 destination
 		source disk-copy cut-10 destination
-		source disk-copy cut-60 source
+		source disk-copy cut-60 destination
 		source memory-copy cut-1 destination
 		source memory-copy cut-10 destination
-		source memory-copy cut-60 source
+		source memory-copy cut-60 destination
 		source paused cut-1 destination
 		source paused cut-10 either
 		source paused cut-60 source
