@@ -152,7 +152,7 @@ FUZZ_coded-stream := migrate/codec/stream_decoder.c migrate/codec/coded_stream.c
 	$(wildcard migrate/stream/stream_format_*.c) migrate/stream/cutter.c
 FUZZ_LIBS_coded-stream := $(FUZZ_LIBS_codec)
 FUZZ_coded-disk := migrate/codec/disk_decoder.c migrate/codec/disk_encoder.c $(FUZZ_codec) migrate/codec/page_encoder.c \
-	migrate/codec/front.c migrate/codec/piece_index.c migrate/stream/nbd_reader.c migrate/stream/cutter.c
+	migrate/codec/front.c migrate/codec/payload_lanes.c migrate/codec/piece_index.c migrate/stream/nbd_reader.c migrate/stream/cutter.c
 FUZZ_LIBS_coded-disk := $(FUZZ_LIBS_codec)
 FUZZ_xen-stream := $(wildcard migrate/stream/xen_*.c) migrate/stream/cutter.c common/error.c
 
@@ -207,6 +207,11 @@ bench: setup
 bench-%: setup
 	$(MAKE) all
 	tests/bench/bench-$*
+
+# One case of a benchmark that has many, in ten minutes or so
+bench-%-quick: setup
+	$(MAKE) all
+	QUICK=1 tests/bench/bench-$*
 
 lint:
 	scripts/lint

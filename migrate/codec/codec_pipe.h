@@ -8,8 +8,8 @@
 
 /*
  * A hypervisor's memory stream, or a disk's, on its way through an encoder, or out of a decoder, in
- * a thread of its own. What comes back (the return path, an NBD server's replies) goes through
- * unchanged.
+ * a thread of its own (and those of the encoder's lanes). What comes back (the return path, an NBD
+ * server's replies) goes through unchanged.
  *
  *     hypervisor <==> encoder <==> relay, channel ... relay <==> decoder <==> hypervisor
  *
@@ -29,8 +29,8 @@ struct encoder_options {
 	uint64_t pages; /* as stream_encoder_create */
 	bool disk; /* it is an NBD client's stream (disk_encoder.h); format, pages: of no use */
 	struct codec_options codec;
-	unsigned cores;		    /* that may code at the same time: so far one thread does */
-	enum control_way strongest; /* the last way that may be taken */
+	unsigned cores;			 /* that may code at the same time */
+	enum control_way strongest;	 /* the last way that may be taken */
 	codec_pipe_delivered *delivered; /* for the link's rate */
 	void *arg;
 };

@@ -2,6 +2,7 @@
 #include "migrate/hop/source_internal.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -32,6 +33,9 @@
 #define LOCK_NS	    (3 * NS_PER_SEC)
 
 #define CODING_LEAST (1u << 20) /* bytes: the least that a coder's cache may have */
+
+/* One codes more than a gigabit takes; beyond that the front is what is slower. */
+#define CODING_LANES_MOST 4
 
 /* Who the far side is, before anything is written anywhere. */
 static int greet(struct source *s, struct remote *remote, struct error **err)
@@ -247,6 +251,15 @@ static void let_look(struct source *s, struct scheduler_options *pages)
 	pages->peek_bytes = s->guest_memory.bytes;
 }
 
+/* The processors that this process may use, as far as they are worth a lane of coding. */
+static unsigned coding_lanes(void)
+{
+	cpu_set_t set;
+	int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+
+	return count < CODING_LANES_MOST ? (unsigned)count : CODING_LANES_MOST;
+}
+
 int source_choose_coding(struct source *s, struct encoder_options *coder, uint64_t bytes,
 			 size_t sharers, struct error **err)
 {
@@ -268,6 +281,7 @@ static int choose_coding(struct source *s, struct encoder_options *coder, struct
 
 	if (source_choose_coding(s, coder, vm->memory, 1, err) < 0)
 		return -1;
+	coder->cores = coder->codec.lanes = coding_lanes();
 	coder->format = memory_channel_format(vm);
 	coder->pages = vm_def_is_xen(vm) ? memory_channel_pages(vm) : 0;
 	return 0;

@@ -18,8 +18,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static const size_t cuts[] = {1, 3, 40, 700, 9000};
-static const struct codec_options options = {
-	.cache_bytes = 1u << 20, .batch_bytes = CODEC_BATCH_LEAST, .window = 12, .seed = 3};
+static const struct codec_options options = {.cache_bytes = 1u << 20,
+					     .batch_bytes = CODEC_BATCH_LEAST,
+					     .window = 12,
+					     .lanes = 1,
+					     .seed = 3};
 
 struct decoded {
 	uint64_t digest, bytes;

@@ -9,8 +9,11 @@
 #include "migrate/codec/disk_encoder.h"
 #include "tests/fuzz/rig.h"
 
-static const struct codec_options options = {
-	.cache_bytes = 1u << 20, .batch_bytes = CODEC_BATCH_LEAST, .window = 12, .seed = 3};
+static const struct codec_options options = {.cache_bytes = 1u << 20,
+					     .batch_bytes = CODEC_BATCH_LEAST,
+					     .window = 12,
+					     .lanes = 1,
+					     .seed = 3};
 
 int main(int argc, char **argv)
 {

@@ -26,7 +26,7 @@
 #define PAYLOAD_LEN	 (1u << 5)
 
 static const struct codec_options disk_cache = {
-	.cache_bytes = 1u << 20, .batch_bytes = 256u << 10, .window = 16, .seed = 7};
+	.cache_bytes = 1u << 20, .batch_bytes = 256u << 10, .window = 16, .lanes = 1, .seed = 7};
 static const struct decoder_limits disk_limits = {
 	.cache_bytes = 4u << 20, .batch_bytes = 1u << 20, .window = 20};
 
