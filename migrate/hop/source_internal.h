@@ -143,7 +143,8 @@ void source_report_coding(struct source *s, const struct transfer *transfer);
 
 /*
  * How a stream is coded, by the job's options: a cache that is a share (1 / sharers) of the job's,
- * of no use beyond the bytes that there are. format and pages are left to the caller.
+ * of no use beyond the bytes that there are; in one lane. format, pages and offer_most are left to
+ * the caller.
  */
 int source_choose_coding(struct source *s, struct encoder_options *coder, uint64_t bytes,
 			 size_t sharers, struct error **err);
