@@ -413,6 +413,7 @@ void page_front_put(struct page_front *f, struct unit_batch *b, uint64_t unit,
 	v.content = content;
 	v.pieces = pieces;
 	v.args_size = 0;
+	v.kinds[0] = PIECE_LITERAL; /* for the analyzer: there is one piece at least */
 	for (unsigned from = 0; from < pieces; from += GROUP)
 		see_group(f, b, &v, unit, from);
 	put_view(f, b, &v, unit);
