@@ -36,7 +36,11 @@
  * Given up is at once when the destination says that it does not know the channel any more, and
  * soon when nobody listens at an address where it had been.
  */
-#define ADDRESS_NS (4 * NS_PER_SEC)
+/*
+ * Less than three SYNs: when MPTCP's go unanswered so often and TCP's is answered, the kernel takes
+ * the way for one that swallows MPTCP, and does without for an hour (net.mptcp.blackhole_timeout).
+ */
+#define ADDRESS_NS (1900 * NS_PER_MS)
 #define ANSWER_NS  (10 * NS_PER_SEC)
 #define GRACE_NS   (10 * NS_PER_SEC)
 #define REFUSED_NS (2 * NS_PER_SEC)
