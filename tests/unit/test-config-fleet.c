@@ -164,10 +164,10 @@ static void test_mistakes(void **unused)
 		 "f:18:7: hold: found \"90\", expected a duration such as 20ms, 5s or 2m, of at "
 		 "most 24h"},
 		{"size: 512M", "size: much",
-		 "f:20:21: checkpoints.size: found \"much\", expected a size such as 512M or 8G, "
+		 "f:21:21: checkpoints.size: found \"much\", expected a size such as 512M or 8G, "
 		 "or 0"},
 		{"age: 90m", "age: 0s",
-		 "f:20:32: checkpoints.age: found \"0s\", expected a duration such as 90m or 168h, "
+		 "f:21:32: checkpoints.age: found \"0s\", expected a duration such as 90m or 168h, "
 		 "of at most 8760h"},
 		{"10.81.1.2", "10.81.1.256",
 		 "f:10:23: hosts.west.addresses.wan1: found \"10.81.1.256\", expected an IPv4 or "
