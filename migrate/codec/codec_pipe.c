@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -89,9 +90,11 @@ struct codec_pipe {
 	void *arg;
 	struct mark marks[MARKS];
 	uint64_t first_mark, next_mark;
+	unsigned lanes;
 	int64_t window_ns;	   /* when it began, */
 	uint64_t window_delivered; /* with so many bytes delivered */
-	double window_cpu_s;	   /* and so much of a core used by the thread */
+	double window_cpu_s;	   /* and so much of a core used by the thread, */
+	double window_coder_s;	   /* and by the coders of payloads */
 	bool busy;		   /* the link, all the time since */
 	unsigned windows;
 	double rate; /* bytes/s; 0: not known */
@@ -142,6 +145,15 @@ static void learn_rate(struct codec_pipe *p, double seconds, double arrived, dou
 		codec_control_set_link(p->control, p->rate);
 }
 
+/* Seconds that the slower half of coding worked since then: lanes work beside the thread. */
+static double worked(const struct codec_pipe *p, double cpu_s)
+{
+	double own = cpu_s - p->window_cpu_s;
+	double lane = (p->stats.stream.coder_s - p->window_coder_s) / p->lanes;
+
+	return p->lanes > 1 && lane > own ? lane : own;
+}
+
 static void measure_link(struct codec_pipe *p, int64_t now)
 {
 	uint64_t delivered = p->delivered(p->arg);
@@ -153,10 +165,11 @@ static void measure_link(struct codec_pipe *p, int64_t now)
 		return;
 	cpu_s = clock_thread_s() - p->stats.stream.front.known_s;
 	learn_rate(p, (double)(now - p->window_ns) / 1e9, (double)(delivered - p->window_delivered),
-		   cpu_s - p->window_cpu_s);
+		   worked(p, cpu_s));
 	p->window_ns = now;
 	p->window_delivered = delivered;
 	p->window_cpu_s = cpu_s;
+	p->window_coder_s = p->stats.stream.coder_s;
 	p->busy = byte_queue_length(&p->out) > 0;
 }
 
@@ -168,10 +181,9 @@ static void choose_way(struct codec_pipe *p, const struct stream_encoder_stats *
 	if (sample.in < SAMPLE)
 		return;
 	sample.payload_s = stats->coder_s - p->sample_coder_s;
-	sample.front_s =
-		p->sample_s - sample.payload_s - (stats->front.known_s - p->sample_known_s);
-	if (sample.front_s < 0)
-		sample.front_s = 0;
+	sample.front_s = fmax(0, p->sample_s - (stats->front.known_s - p->sample_known_s));
+	if (p->lanes == 1)
+		sample.front_s -= fmin(sample.payload_s, sample.front_s);
 	codec_control_note(p->control, &sample);
 	stream_encoder_use(p->encoder,
 			   control_way_of(codec_control_choose(p->control, clock_ns())));
@@ -530,6 +542,7 @@ struct codec_pipe *codec_pipe_encode(int in_fd, bool listens, int link_fd,
 		return NULL;
 	p->delivered = options->delivered;
 	p->arg = options->arg;
+	p->lanes = options->codec.lanes;
 	setsockopt(link_fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	p->encoder = stream_encoder_create(options->format, options->pages, &options->codec, err);
 	if (p->encoder)

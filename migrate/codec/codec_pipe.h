@@ -9,9 +9,10 @@
 
 /*
  * A hypervisor's memory stream on its way through an encoder, or out of a decoder, in a thread of
- * its own. What comes back (the return path) goes through unchanged, but that the decoder puts an
- * offer (known_pages.h) before it, and the encoder takes it off again. Until the offer is there the
- * encoder takes nothing from the hypervisor: what it would send might need no sending.
+ * its own (and those of the encoder's lanes). What comes back (the return path) goes through
+ * unchanged, but that the decoder puts an offer (known_pages.h) before it, and the encoder takes it
+ * off again. Until the offer is there the encoder takes nothing from the hypervisor: what it would
+ * send might need no sending.
  *
  *     hypervisor <==> encoder <==> relay, channel ... relay <==> decoder <==> hypervisor
  *
@@ -30,9 +31,9 @@ struct encoder_options {
 	enum coded_format format;
 	uint64_t pages; /* as stream_encoder_create */
 	struct codec_options codec;
-	unsigned cores;		    /* that may code at the same time: so far one thread does */
-	enum control_way strongest; /* the last way that may be taken */
-	uint64_t offer_most;	    /* pages that may be offered: known_pages_create */
+	unsigned cores;			 /* that may code at the same time */
+	enum control_way strongest;	 /* the last way that may be taken */
+	uint64_t offer_most;		 /* pages that may be offered: known_pages_create */
 	codec_pipe_delivered *delivered; /* for the link's rate */
 	void *arg;
 };

@@ -3,24 +3,24 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/bytes.h"
-#include "common/clock.h"
 #include "migrate/codec/piece_store.h"
 
 const struct codec_options codec_defaults = {
 	.cache_bytes = 256ull << 20,
 	.batch_bytes = 256u << 10,
 	.window = 22,
+	.lanes = 1,
 };
 
 struct page_encoder {
 	struct codec_options options;
 	struct page_front *front;
-	struct payload_coder *coder;
-	struct unit_batch *batch;
+	struct payload_lanes *lanes;
 	struct codec_way way;
 	bool begun; /* the header is out */
 	bool open;  /* the batch has begun */
@@ -43,6 +43,9 @@ static int check_options(const struct codec_options *o, struct error **err)
 	if (o->window < CODEC_WINDOW_LEAST || o->window > CODEC_WINDOW_MOST)
 		return error_set(err, EINVAL, "a window of 2^%u bytes, expected 2^%d to 2^%d",
 				 o->window, CODEC_WINDOW_LEAST, CODEC_WINDOW_MOST);
+	if (o->lanes < 1 || o->lanes > CODEC_LANES_MOST)
+		return error_set(err, EINVAL, "%u lanes, expected 1 to %u", o->lanes,
+				 CODEC_LANES_MOST);
 	return 0;
 }
 
@@ -61,9 +64,10 @@ struct page_encoder *page_encoder_create(const struct codec_options *options, st
 	e->options = *options;
 	e->way = (struct codec_way){true, {METHOD_ZSTD, 1}};
 	e->front = page_front_create(slots, piece_store_versions(slots), options->seed, err);
-	e->coder = e->front ? payload_coder_create(options->window, err) : NULL;
-	e->batch = e->coder ? unit_batch_create(options->batch_bytes, err) : NULL;
-	if (!e->batch) {
+	if (e->front)
+		e->lanes = payload_lanes_create(options->lanes, options->window,
+						options->batch_bytes, err);
+	if (!e->lanes) {
 		page_encoder_destroy(e);
 		return NULL;
 	}
@@ -75,8 +79,7 @@ void page_encoder_destroy(struct page_encoder *e)
 	if (!e)
 		return;
 	page_front_destroy(e->front);
-	payload_coder_destroy(e->coder);
-	unit_batch_destroy(e->batch);
+	payload_lanes_destroy(e->lanes);
 	free(e);
 }
 
@@ -110,61 +113,99 @@ static int put_header(struct page_encoder *e, struct byte_queue *out, struct err
 	put_be32(p + 16, piece_store_versions(slots));
 	put_be32(p + 20, (uint32_t)e->options.batch_bytes);
 	p[24] = (uint8_t)e->options.window;
-	p[25] = 1;
+	p[25] = (uint8_t)e->options.lanes;
 	put_be64(p + 28, e->options.seed);
 	out->end += CODEC_HEADER_SIZE;
 	e->begun = true;
 	return 0;
 }
 
-static int put_batch(struct page_encoder *e, struct byte_queue *out, struct error **err)
+static int put_batch(struct page_encoder *e, const struct coded_batch *c, struct byte_queue *out,
+		     struct error **err)
 {
-	struct unit_batch *b = e->batch;
-	size_t before = CODEC_BATCH_SIZE + b->ops_size, coded;
-	double begun = clock_thread_s();
-	uint8_t *p = byte_queue_reserve(out, before + payload_bound(b->payload_size));
-	unsigned flags;
+	const struct unit_batch *b = c->batch;
+	size_t before = CODEC_BATCH_SIZE + b->ops_size;
+	uint8_t *p = byte_queue_reserve(out, before + c->coded_size);
 
 	if (!p)
 		return no_memory(err);
-	if (payload_code(e->coder, e->way.payload, b->payload, b->payload_size, p + before, &coded,
-			 &flags, err) < 0)
-		return -1;
-	e->coder_s += clock_thread_s() - begun;
 	p[0] = RECORD_BATCH;
-	p[1] = (uint8_t)e->way.payload.method;
-	p[2] = 0;
-	p[3] = (uint8_t)(flags | (b->learn ? FLAG_LEARN : 0));
+	p[1] = (uint8_t)c->method;
+	p[2] = (uint8_t)c->lane;
+	p[3] = (uint8_t)(c->flags | (b->learn ? FLAG_LEARN : 0));
 	put_be32(p + 4, b->units);
 	put_be32(p + 8, (uint32_t)b->ops_size);
 	put_be32(p + 12, (uint32_t)b->payload_size);
-	put_be32(p + 16, (uint32_t)coded);
+	put_be32(p + 16, (uint32_t)c->coded_size);
 	put_be64(p + 20, b->sum);
 	memcpy(p + CODEC_BATCH_SIZE, b->ops, b->ops_size);
-	out->end += before + coded;
+	memcpy(p + before, c->coded, c->coded_size);
+	out->end += before + c->coded_size;
 	e->units += b->units;
+	e->coder_s += c->coder_s;
 	return 0;
+}
+
+/* Those that are coded, in order, until no more than so many are behind. */
+static int take_coded(struct page_encoder *e, unsigned behind, struct byte_queue *out,
+		      struct error **err)
+{
+	for (;;) {
+		bool wait = payload_lanes_behind(e->lanes) > behind;
+		struct coded_batch coded;
+		int there = payload_lanes_next(e->lanes, wait, &coded, err);
+
+		if (there <= 0)
+			return there;
+		if (put_batch(e, &coded, out, err) < 0)
+			return -1;
+		payload_lanes_taken(e->lanes);
+	}
+}
+
+/* The batch that is being filled goes to its lane. */
+static void give_batch(struct page_encoder *e)
+{
+	e->open = false;
+	page_front_close(e->front, payload_lanes_batch(e->lanes));
+	payload_lanes_give(e->lanes, e->way.payload);
 }
 
 int page_encoder_put(struct page_encoder *e, uint64_t unit, const uint8_t *content, unsigned pieces,
 		     struct byte_queue *out, struct error **err)
 {
+	struct unit_batch *batch;
+
+	if (!e->begun && put_header(e, out, err) < 0)
+		return -1;
+	batch = payload_lanes_batch(e->lanes);
+	if (!batch) {
+		if (take_coded(e, payload_lanes_behind(e->lanes) - 1, out, err) < 0)
+			return -1;
+		batch = payload_lanes_batch(e->lanes);
+	}
 	if (!e->open)
-		page_front_begin(e->front, e->batch, e->way.learn);
+		page_front_begin(e->front, batch, e->way.learn);
 	e->open = true;
-	page_front_put(e->front, e->batch, unit, content, pieces);
-	return unit_batch_full(e->batch) ? page_encoder_flush(e, out, err) : 0;
+	page_front_put(e->front, batch, unit, content, pieces);
+	if (!unit_batch_full(batch))
+		return 0;
+	give_batch(e);
+	return take_coded(e, e->options.lanes == 1 ? 0 : UINT_MAX, out, err);
 }
 
 int page_encoder_flush(struct page_encoder *e, struct byte_queue *out, struct error **err)
 {
 	if (!e->begun && put_header(e, out, err) < 0)
 		return -1;
-	if (!e->open)
-		return 0;
-	e->open = false;
-	page_front_close(e->front, e->batch);
-	return put_batch(e, out, err);
+	if (e->open)
+		give_batch(e);
+	return take_coded(e, 0, out, err);
+}
+
+bool page_encoder_behind(const struct page_encoder *e)
+{
+	return payload_lanes_behind(e->lanes) > 0;
 }
 
 int page_encoder_end(struct page_encoder *e, struct byte_queue *out, struct error **err)

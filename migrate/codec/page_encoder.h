@@ -8,17 +8,19 @@
 
 #include "common/error.h"
 #include "migrate/codec/front.h"
-#include "migrate/codec/payload.h"
+#include "migrate/codec/payload_lanes.h"
 #include "migrate/stream/byte_queue.h"
 
 /*
  * Pages in, the bytes of codec_format.h out; what page_decoder.h takes. Units come in the order in
- * which they went in; a unit waits until its batch is full or page_encoder_flush.
+ * which they went in; a unit waits until its batch is full or page_encoder_flush, and with more
+ * than one lane until its batch's turn has come after that.
  *
- * With no thread of its own: what a hop with threads does between front.h and payload.h.
+ * The front (front.h) works in the caller's thread, and so do the payload's coder if there is one
+ * lane; of more than one each has a thread (payload_lanes.h).
  *
- * Memory: the cache (piece_store.h, piece_index.h: 1,050 bytes for each KiB of it), a batch twice,
- * and the coder's. Cost: O(content). A guest 100 times as large takes 100 times as long; of it, a
+ * Memory: the cache (piece_store.h, piece_index.h: 1,050 bytes for each KiB of it), and
+ * payload_lanes.h's. Cost: O(content). A guest 100 times as large takes 100 times as long; of it, a
  * hundredth as much is in the cache: what is more than the cache away is not found.
  *
  * Not thread-safe.
@@ -30,9 +32,10 @@ struct codec_options {
 	size_t batch_bytes;   /* of contents that no cache knows, until a batch is coded */
 	unsigned window;      /* log 2 of what zstd looks back */
 	uint64_t seed;	      /* not to be known to the guest: it is hashed with */
+	unsigned lanes;	      /* payloads that are coded at the same time, 1 to CODEC_LANES_MOST */
 };
 
-/* A cache of 256 MiB, batches of 256 KiB, a window of 4 MiB; the seed 0. */
+/* A cache of 256 MiB, batches of 256 KiB, a window of 4 MiB, one lane; the seed 0. */
 extern const struct codec_options codec_defaults;
 
 struct codec_way {
@@ -58,11 +61,14 @@ void page_encoder_use(struct page_encoder *e, struct codec_way way);
 int page_encoder_put(struct page_encoder *e, uint64_t unit, const uint8_t *content, unsigned pieces,
 		     struct byte_queue *out, struct error **err);
 
-/* All that was put is then in `out`. */
+/* All that was put is then in `out`: waits for the lanes. */
 int page_encoder_flush(struct page_encoder *e, struct byte_queue *out, struct error **err);
 
 /* The same, and the end of the stream: no unit may follow. */
 int page_encoder_end(struct page_encoder *e, struct byte_queue *out, struct error **err);
+
+/* Whether batches are with the lanes: `out` lacks some units that are in no batch any more. */
+bool page_encoder_behind(const struct page_encoder *e);
 
 /* Seconds of a core that went into payloads (payload.h). */
 double page_encoder_coder_s(const struct page_encoder *e);

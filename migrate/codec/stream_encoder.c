@@ -15,9 +15,10 @@
  * Theory of operation
  *
  * Three things wait, each in order: opaque bytes, runs of pages without content, and the page
- * encoder's batch. At most one of opaque and the two others is not empty: what is of the other sort
- * first has that sent. Of runs and batch, the runs are sent first; so a page without content that
- * is in the batch already (with an earlier version) has the batch sent before it becomes a run.
+ * encoder's batches. At most one of opaque and the two others is not empty: what is of the other
+ * sort first has that sent. Of runs and batches, the runs are sent first; so a page without content
+ * that is in a batch already (with an earlier version) has the batches sent before it becomes a
+ * run.
  */
 #define OPAQUE_SIZE (64u << 10)
 #define PACK_LEAST  256u /* bytes of opaque that are worth a try */
@@ -41,7 +42,7 @@ struct stream_encoder {
 	size_t opaque_size;
 	struct run runs[RUNS_MOST];
 	size_t run_count;
-	uint64_t seen[SEEN_SLOTS]; /* units of the batch, each with 1 added; 0: free */
+	uint64_t seen[SEEN_SLOTS]; /* units that may not be out yet, each with 1 added; 0: free */
 	size_t batch;		   /* how many */
 	enum coded_format name;
 	uint64_t guest_pages;
@@ -157,7 +158,7 @@ static int send_pages(struct stream_encoder *e, struct error **err)
 	return send_batch(e, err) < 0 ? -1 : send_runs(e, err);
 }
 
-/* ---- The units of the batch ---- */
+/* ---- The units that wait ---- */
 
 static uint64_t *seen_place(struct stream_encoder *e, uint64_t unit)
 {
@@ -175,9 +176,10 @@ static int put_unit(struct stream_encoder *e, uint64_t unit, const uint8_t *cont
 
 	if (page_encoder_put(e->pages, unit, content, CODEC_PAGE_PIECES, &e->units, err) < 0)
 		return -1;
-	/* A batch came out: it has all units before this one, which began another. */
 	if (byte_queue_length(&e->units)) {
-		forget_batch(e);
+		/* with nothing left behind, all units before this one came out */
+		if (!page_encoder_behind(e->pages))
+			forget_batch(e);
 		if (send_units(e, err) < 0)
 			return -1;
 	}

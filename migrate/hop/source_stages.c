@@ -2,6 +2,7 @@
 #include "migrate/hop/source_internal.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -30,6 +31,9 @@
 #define CALL_NS	    (30 * NS_PER_SEC)
 #define INCOMING_NS (60 * NS_PER_SEC)
 #define LOCK_NS	    (3 * NS_PER_SEC)
+
+/* One codes more than a gigabit takes; beyond that the front is what is slower. */
+#define CODING_LANES_MOST 4
 
 /* Who the far side is, before anything is written anywhere. */
 static int greet(struct source *s, struct remote *remote, struct error **err)
@@ -245,6 +249,15 @@ static void let_look(struct source *s, struct scheduler_options *pages)
 	pages->peek_bytes = s->guest_memory.bytes;
 }
 
+/* The processors that this process may use, as far as they are worth a lane of coding. */
+static unsigned coding_lanes(void)
+{
+	cpu_set_t set;
+	int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+
+	return count < CODING_LANES_MOST ? (unsigned)count : CODING_LANES_MOST;
+}
+
 /* A cache is of no use beyond what the guest has. */
 static int choose_coding(struct source *s, struct encoder_options *coder, struct error **err)
 {
@@ -256,10 +269,11 @@ static int choose_coding(struct source *s, struct encoder_options *coder, struct
 	*coder = (struct encoder_options){.format = memory_channel_format(vm),
 					  .pages = vm_def_is_xen(vm) ? memory_channel_pages(vm) : 0,
 					  .codec = codec_defaults,
-					  .cores = 1,
+					  .cores = coding_lanes(),
 					  .strongest = WAY_ZSTD_13,
 					  .offer_most = memory_channel_pages(vm)};
 	coder->codec.cache_bytes = cache;
+	coder->codec.lanes = coder->cores;
 	if (getrandom(&coder->codec.seed, sizeof(coder->codec.seed), 0) < 0)
 		return error_errno(err, "random seed");
 	return 0;

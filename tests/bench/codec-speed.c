@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What coders make of guests' memory, and how fast, on one core: ours and the libraries' own, in
- * turn, over images of memory.
+ * What coders make of guests' memory, and how fast, on one core and on two: ours and the libraries'
+ * own, in turn, over images of memory.
  *
  * usage: codec-speed RUNS NAME FIRST SECOND [NAME FIRST SECOND]...
  *
  * FIRST: all of a guest's memory; SECOND: the same guest, later. A line of JSON for each guest,
  * round, coder and run: bytes in (content), of these in pages that are not zero, bytes out, seconds
- * of the thread's processor time. Round 1 is the first image, page by page in order, as a stream;
- * round 2, by the same coder as it is then, the pages that are different in the second one. What
- * our coders make is decoded again and compared, which is not in their time but a line of its own.
+ * of the thread's processor time, or for coders on two cores of the clock. Round 1 is the first
+ * image, page by page in order, as a stream; round 2, by the same coder as it is then, the pages
+ * that are different in the second one. What our coders make is decoded again and compared, which
+ * is not in their time but a line of its own.
  */
 #include <lz4.h>
 #include <stdio.h>
@@ -48,11 +49,13 @@ static void die(const char *what)
 	exit(1);
 }
 
+static unsigned cores = 1; /* that a coder has */
+
 static double now(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	clock_gettime(cores == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
@@ -195,6 +198,8 @@ static void run_plain(const char *guest, const char *coder, int level,
 	p.zstd = ZSTD_createCCtx();
 	p.lz4 = LZ4_createStream();
 	ZSTD_CCtx_setParameter(p.zstd, ZSTD_c_compressionLevel, level);
+	if (cores > 1 && ZSTD_isError(ZSTD_CCtx_setParameter(p.zstd, ZSTD_c_nbWorkers, (int)cores)))
+		die("this zstd has no threads");
 	for (unsigned round = 0; round < 2; round++) {
 		double begun = now();
 
@@ -256,12 +261,15 @@ static void run_ours(const char *guest, const char *coder, struct codec_way way,
 		     const struct image images[2], bool tell)
 {
 	auto_error err = NULL;
-	struct page_encoder *e = page_encoder_create(&codec_defaults, &err);
+	struct codec_options options = codec_defaults;
+	struct page_encoder *e;
 	struct check check = {0};
 	struct page_decoder *d = page_decoder_create(&decoder_defaults, check_page, &check, &err);
 	struct byte_queue out = {0};
 	char decoder[64];
 
+	options.lanes = cores;
+	e = page_encoder_create(&options, &err);
 	if (!e || !d || !byte_queue_reserve(&out, images[0].pages * PAGE + (1u << 20)))
 		die(error_text(err));
 	/* pages of memory that have never been touched cost time that is not the coder's */
@@ -318,6 +326,13 @@ static void run_guest(const char *name, const struct image images[2], bool tell)
 	run_plain(name, "zstd -3", 3, code_zstd, images);
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		run_ours(name, ours[i].name, ours[i].way, images, tell);
+	cores = 2;
+	run_plain(name, "zstd -1, 2 cores", 1, code_zstd, images);
+	run_plain(name, "zstd -3, 2 cores", 3, code_zstd, images);
+	run_ours(name, "ours, 2 cores", ours[0].way, images, false);
+	run_ours(name, "ours, zstd 3, 2 cores", (struct codec_way){true, {METHOD_ZSTD, 3}}, images,
+		 false);
+	cores = 1;
 }
 
 int main(int argc, char **argv)

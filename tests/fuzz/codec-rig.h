@@ -15,6 +15,7 @@ static const struct decoder_limits rig_limits = {
 	.cache_bytes = CODEC_SLOTS_LEAST * 2048ull,
 	.batch_bytes = CODEC_BATCH_LEAST,
 	.window = 12,
+	.lanes = 1,
 };
 
 struct decoding {

@@ -17,6 +17,7 @@ static const struct codec_options options = {
 	.cache_bytes = CODEC_SLOTS_LEAST * 1024ull,
 	.batch_bytes = CODEC_BATCH_LEAST,
 	.window = 12,
+	.lanes = 1,
 	.seed = 3,
 };
 

@@ -15,8 +15,11 @@
 
 #define XEN_PAGES (1u << 16)
 
-static const struct codec_options options = {
-	.cache_bytes = 1u << 20, .batch_bytes = CODEC_BATCH_LEAST, .window = 12, .seed = 3};
+static const struct codec_options options = {.cache_bytes = 1u << 20,
+					     .batch_bytes = CODEC_BATCH_LEAST,
+					     .window = 12,
+					     .seed = 3,
+					     .lanes = 1};
 
 static const struct {
 	enum coded_format format;

@@ -1,18 +1,43 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # for the benchmarks; scratch, guest ... are kit.sh's and hop.sh's
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What guests do while they are moved, for benchmarks. Needs kit.sh, hop.sh. The programs are this machine's, which has the
-# same Debian as the guest: they go into a tmpfs there, with the libraries they need, and run in a chroot. So the guest's
-# image is the same for all.
+# same Debian as the guest, or of packages that nobody needs here otherwise (scripts/lab/build-load): they go into a tmpfs there, with
+# the libraries they need, and run in a chroot. So the guest's image is the same for all.
 #
+#	fresh_guest SITE MIB BEAT_MS	boots it with that much memory: no load runs there, nothing of an earlier one is in its
+#				memory. Its heart beats that often, its disk is idle
 #	load_sets SITE HOT PERIOD WARM RATE COLD	tests/kit/sets, with these arguments
 #	load_redis SITE		a redis server with 40 MB of values, and its clients
 #	load_build SITE		gcc compiles this toolkit, file by file, again and again
+#	load_postgres SITE	PostgreSQL under pgbench: four clients, a database of 75 MB, transactions at a fixed rate
+#	load_desktop SITE	an X desktop at which somebody reads: a browser with pages and photos open, an editor, a terminal
+#	load_done SITE LOAD	prints how much of its work a load has done, in units of its own
 #	guest_dirties SITE TIME	sets dirty_mib, the MiB of pages that the guest writes to in so many seconds, each counted
 #				once, and nonzero_mib, what is in its memory
 redis_keys=40000
 redis_value=1000
 redis_batch=250
 redis_period=0.5 # seconds from one batch of each kind to the next, at least
+
+# The counter would write to the disk: it stays away.
+fresh_guest()
+{
+	local site=$1
+
+	lab exec "$site" edgehop stop web >/dev/null || fail "the VM did not power off"
+	lab exec "$site" sed -i "s/^memory: .*/memory: $2M/" /var/lib/edgehop/vms/web/vm.yaml
+	lab exec "$site" edgehop start web >/dev/null || fail "the VM did not start with $2 MiB"
+	wait_for 90 guest "$site" true || fail "no ssh to the guest"
+	guest "$site" "echo '10.90.0.2 7001 $3' >/etc/heartbeat.conf
+		sed -i /counter/d /etc/inittab && kill -HUP 1
+		for p in /proc/[0-9]*; do
+			case \$(tr '\\0' ' ' <\$p/cmdline) in
+			*bin/counter' '* | /usr/local/bin/heartbeat' '*) kill -KILL \${p#/proc/} ;;
+			esac
+		done
+		sync"
+	wait_for 10 guest "$site" sh -c "'! ps | grep -q [b]in/counter'" || fail "the guest's counter does not end"
+}
 
 load_sets()
 {
@@ -115,6 +140,40 @@ load_build()
 	END
 	guest "$1" 'sh /bench/build </dev/null >/bench/log 2>&1 &'
 	wait_for 120 guest "$1" test -s /bench/built || fail "gcc in the guest: $(guest "$1" cat /bench/log)"
+}
+
+# load_packaged SITE NAME
+load_packaged()
+{
+	local site=$1 folder
+
+	folder=$("$repo/scripts/lab/build-load" "$2")
+	guest "$site" 'mkdir -p /bench && mount -t tmpfs -o size=90% tmpfs /bench && tar -xz -C /bench -f - &&
+		mount -o rbind /dev /bench/dev && mount -t proc proc /bench/proc' <"$folder/tree.tar.gz"
+	guest "$site" 'chroot /bench /load </dev/null >/bench/log 2>&1 &'
+	wait_for 180 guest "$site" test -e /bench/ready || fail "$2 in the guest: $(guest "$site" cat /bench/log)"
+}
+
+load_postgres()
+{
+	load_packaged "$1" postgres
+}
+
+load_desktop()
+{
+	load_packaged "$1" desktop
+}
+
+load_done()
+{
+	case $2 in
+	redis) guest "$1" chroot /bench redis-cli info commandstats | sed -n 's/^cmdstat_set:calls=\([0-9]*\).*/\1/p' ;;
+	build) guest "$1" 'wc -l </bench/built' ;;
+	desktop) guest "$1" 'wc -l </bench/turns' ;;
+	postgres) guest "$1" 'chroot /bench /usr/lib/postgresql/15/bin/psql -h /run/postgresql -U postgres -At \
+		-c "select count(*) from pgbench_history" postgres' ;;
+	*) fail "load '$2' does not say what it has done" ;;
+	esac
 }
 
 # By what a check finds in the memory, whatever else it finds; of the times that it looks at, the nearest counts.

@@ -28,6 +28,7 @@ static const struct codec_options small = {
 	.batch_bytes = CODEC_BATCH_LEAST,
 	.window = 12,
 	.seed = 5,
+	.lanes = 1,
 };
 
 static uint8_t pages[PAGES][PAGE];

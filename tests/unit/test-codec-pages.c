@@ -18,6 +18,7 @@ static const struct codec_options small = {
 	.batch_bytes = CODEC_BATCH_LEAST,
 	.window = 12,
 	.seed = 77,
+	.lanes = 1,
 };
 
 struct pair {
@@ -120,6 +121,74 @@ static void test_all_ways(void **unused)
 	live(&small, true, 5000);
 }
 
+/* Coders side by side: all comes out, in order, whatever way each batch goes. */
+static void test_lanes(void **unused)
+{
+	struct codec_options o = small;
+
+	(void)unused;
+	for (o.lanes = 2; o.lanes <= CODEC_LANES_MOST; o.lanes += 5) {
+		live(&o, false, 100000);
+		live(&o, true, 5000);
+	}
+}
+
+/* What is with the lanes stays bounded, and a flush has them all. */
+static void test_lanes_behind(void **unused)
+{
+	struct codec_options o = small;
+	struct kit_guest *g = kit_guest_create(44);
+	struct kit_random random = {5};
+	struct pair p;
+
+	(void)unused;
+	o.lanes = 2;
+	pair_begin(&p, &o, 2000);
+	assert_false(page_encoder_behind(p.encoder));
+	for (unsigned i = 0; i < 2000; i++) {
+		uint8_t page[4096];
+
+		kit_noise(g, page, sizeof(page));
+		pair_put(&p, i, page, 4);
+		pair_move(&p, &random, 100000);
+		/* of those that are not out, each batch holds no more than its bytes */
+		assert_true((p.queue.end - p.queue.first) * sizeof(page) <=
+			    (o.lanes * PAYLOAD_BATCHES + 1) * o.batch_bytes);
+	}
+	assert_int_equal(page_encoder_flush(p.encoder, &p.out, NULL), 0);
+	assert_false(page_encoder_behind(p.encoder));
+	pair_move(&p, &random, 100000);
+	assert_int_equal(p.queue.first, p.queue.end);
+	pair_end(&p, &random);
+	free(g);
+}
+
+/* An encoder can go at any time, also with its lanes at work. */
+static void test_lanes_end_early(void **unused)
+{
+	struct codec_options o = small;
+	struct kit_guest *g = kit_guest_create(45);
+	struct byte_queue out = {0};
+
+	(void)unused;
+	o.lanes = 4;
+	for (unsigned round = 0; round < 20; round++) {
+		struct page_encoder *e = page_encoder_create(&o, NULL);
+
+		assert_non_null(e);
+		page_encoder_use(e, control_way_of(WAY_ZSTD_6));
+		for (unsigned i = 0; i < 20 * round; i++) {
+			uint8_t page[4096];
+
+			kit_noise(g, page, sizeof(page));
+			assert_int_equal(page_encoder_put(e, i, page, 4, &out, NULL), 0);
+		}
+		page_encoder_destroy(e);
+	}
+	byte_queue_clear(&out);
+	free(g);
+}
+
 static void test_byte_by_byte(void **unused)
 {
 	static uint8_t page[4096] = {1, 2, 3};
@@ -215,6 +284,11 @@ static void test_options(void **unused)
 	o = codec_defaults;
 	o.window = 9;
 	assert_null(page_encoder_create(&o, NULL));
+	o = codec_defaults;
+	o.lanes = 0;
+	assert_null(page_encoder_create(&o, NULL));
+	o.lanes = CODEC_LANES_MOST + 1;
+	assert_null(page_encoder_create(&o, NULL));
 	page_encoder_destroy(NULL);
 	page_decoder_destroy(NULL);
 }
@@ -225,7 +299,8 @@ int main(void)
 		cmocka_unit_test(test_default_way),   cmocka_unit_test(test_small_cache),
 		cmocka_unit_test(test_all_ways),      cmocka_unit_test(test_byte_by_byte),
 		cmocka_unit_test(test_what_it_takes), cmocka_unit_test(test_rounds),
-		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_options),	      cmocka_unit_test(test_lanes),
+		cmocka_unit_test(test_lanes_behind),  cmocka_unit_test(test_lanes_end_early),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

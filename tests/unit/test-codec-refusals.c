@@ -19,6 +19,7 @@ static const struct codec_options small = {
 	.cache_bytes = CODEC_SLOTS_LEAST * 1024ull,
 	.batch_bytes = CODEC_BATCH_LEAST,
 	.window = 12,
+	.lanes = 1,
 };
 
 struct stream {

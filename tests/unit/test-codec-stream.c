@@ -241,5 +241,8 @@ int main(void)
 		cmocka_unit_test(test_foreign_pages),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	small_cache.lanes = 3;
+	return failed + cmocka_run_group_tests_name("lanes", tests, NULL, NULL);
 }

@@ -110,8 +110,8 @@ static inline int said_by(struct said *s, const struct stream_format *format, co
 	return err ? err->code : 0;
 }
 
-static const struct codec_options small_cache = {
-	.cache_bytes = 4u << 20, .batch_bytes = 256u << 10, .window = 20, .seed = 7};
+static struct codec_options small_cache = {
+	.cache_bytes = 4u << 20, .batch_bytes = 256u << 10, .window = 20, .seed = 7, .lanes = 1};
 static const struct decoder_limits small_limits = {
 	.cache_bytes = 4u << 20, .batch_bytes = 1u << 20, .window = 20};
 
