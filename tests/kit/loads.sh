@@ -152,7 +152,7 @@ load_packaged()
 		mount -o rbind /dev /bench/dev && mount -t tmpfs -o mode=1777 tmpfs /bench/dev/shm &&
 		mount -t proc proc /bench/proc' <"$folder/tree.tar.gz"
 	guest "$site" '(chroot /bench /load; touch /bench/ended) </dev/null >/bench/log 2>&1 &'
-	wait_for 240 guest "$site" '[ -e /bench/ready ] || [ -e /bench/ended ]' || true
+	wait_for 600 guest "$site" '[ -e /bench/ready ] || [ -e /bench/ended ]' || true
 	guest "$site" '[ -e /bench/ready ]' || fail "$2 in the guest: $(guest "$site" cat /bench/log)"
 }
 
