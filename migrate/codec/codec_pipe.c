@@ -19,6 +19,7 @@
 #include "migrate/codec/coder.h"
 #include "migrate/codec/disk_decoder.h"
 #include "migrate/codec/disk_encoder.h"
+#include "migrate/codec/link_meter.h"
 #include "migrate/codec/stream_decoder.h"
 
 #define LOG_MODULE "codec"
@@ -30,35 +31,17 @@
  * encoder or a decoder), what that makes into `out`, and from there into the far socket; nothing is
  * read while `out` is full. Back: bytes are copied as they come.
  *
- * An encoder keeps marks of how many bytes in made how many bytes out, so that "so much has
- * arrived" can be told of the hypervisor's stream.
- *
- * The link's rate is what arrived in a window of time during which there was always something that
- * it did not take yet. What digests for the offer took is not counted as coding: it is the same
- * whatever way is chosen. Where the coder was what held things up instead, all that is known is
- * that the link takes no less: then its rate is thought to be higher, a little more each time,
- * until a way of coding is chosen that fills it and shows. Else a strong way that was chosen while
- * a connection began slowly would hide for ever that there is a faster one.
+ * What an encoder's link takes, and what of the hypervisor's stream has arrived, link_meter.h
+ * tells. What digests for the offer took is not counted as coding: it is the same whatever way is
+ * chosen.
  */
 #define IN_SIZE	    (64u << 10)
 #define OUT_FULL    (128u << 10)
 #define BACK_SIZE   4096
 #define TURNS	    8
 #define TICK_MS	    50
-#define MARKS	    1024 /* a power of two */
-#define MARK_EVERY  (16u << 10)
-#define WINDOW_NS   (250 * NS_PER_MS)
-#define WINDOWS	    3	/* until the rate is believed: connections begin slowly */
-#define UP	    0.7 /* weight of a window that shows more than was known */
-#define DOWN	    0.3
-#define RAISE	    1.2
-#define CODER_LEAST 0.5 /* of a window: the coder held things up */
 #define LINK_BUFFER (128 << 10)
 #define SAMPLE	    (1u << 20) /* bytes of content in a sample of the time that coding takes */
-
-struct mark {
-	uint64_t in, out;
-};
 
 struct codec_pipe {
 	const struct coder *coder;
@@ -81,16 +64,8 @@ struct codec_pipe {
 	/* an encoder's */
 	codec_pipe_delivered *delivered;
 	void *arg;
-	struct mark marks[MARKS];
-	uint64_t first_mark, next_mark;
 	unsigned lanes;
-	int64_t window_ns;	   /* when it began, */
-	uint64_t window_delivered; /* with so many bytes delivered */
-	double window_cpu_s;	   /* and so much of a core used by the thread, */
-	double window_coder_s;	   /* and by the coders of payloads */
-	bool busy;		   /* the link, all the time since */
-	unsigned windows;
-	double rate; /* bytes/s; 0: not known */
+	struct link_meter link;
 	uint64_t sample_in, sample_out;
 	double sample_s, sample_coder_s, sample_known_s;
 
@@ -98,51 +73,17 @@ struct codec_pipe {
 	void *object;		       /* the coder's */
 	struct codec_control *control; /* NULL: it decodes */
 	struct known_pages *known;     /* a memory encoder's */
-	uint64_t arrived;
 	struct codec_pipe_stats stats;
 	struct error *why;
 };
 
 /* ---- An encoder ---- */
 
-static void set_mark(struct codec_pipe *p, const struct stream_encoder_stats *stats)
+/* Seconds that the slower half of coding has worked: lanes work beside the thread. */
+static double worked(const struct codec_pipe *p)
 {
-	const struct mark *last = &p->marks[(p->next_mark - 1) % MARKS];
-
-	if (p->next_mark > p->first_mark && stats->bytes_out < last->out + MARK_EVERY)
-		return;
-	if (p->next_mark - p->first_mark == MARKS)
-		p->first_mark++; /* what it told will be told by the next one, a little later */
-	p->marks[p->next_mark++ % MARKS] = (struct mark){stats->bytes_in, stats->bytes_out};
-}
-
-/* So many bytes have arrived: what of the hypervisor's stream that is. */
-static void note_arrived(struct codec_pipe *p, uint64_t delivered)
-{
-	while (p->first_mark < p->next_mark && p->marks[p->first_mark % MARKS].out <= delivered)
-		p->arrived = p->marks[p->first_mark++ % MARKS].in;
-}
-
-/* What a window of so many seconds tells of the link. */
-static void learn_rate(struct codec_pipe *p, double seconds, double arrived, double coder_s)
-{
-	double rate = arrived / seconds;
-
-	if (p->busy && arrived > 0) {
-		p->rate += (p->rate > 0 ? (rate > p->rate ? UP : DOWN) : 1) * (rate - p->rate);
-		p->windows++;
-	} else if (p->rate > 0 && coder_s >= CODER_LEAST * seconds) {
-		p->rate = RAISE * (rate > p->rate ? rate : p->rate);
-	}
-	if (p->windows >= WINDOWS)
-		codec_control_set_link(p->control, p->rate);
-}
-
-/* Seconds that the slower half of coding worked since then: lanes work beside the thread. */
-static double worked(const struct codec_pipe *p, double cpu_s)
-{
-	double own = cpu_s - p->window_cpu_s;
-	double lane = (p->stats.stream.coder_s - p->window_coder_s) / p->lanes;
+	double own = clock_thread_s() - p->stats.stream.front.known_s;
+	double lane = p->stats.stream.coder_s / p->lanes;
 
 	return p->lanes > 1 && lane > own ? lane : own;
 }
@@ -150,20 +91,12 @@ static double worked(const struct codec_pipe *p, double cpu_s)
 static void measure_link(struct codec_pipe *p, int64_t now)
 {
 	uint64_t delivered = p->delivered(p->arg);
-	double cpu_s;
+	size_t waiting = byte_queue_length(&p->out);
 
-	note_arrived(p, delivered);
-	p->busy &= byte_queue_length(&p->out) > 0;
-	if (now - p->window_ns < WINDOW_NS)
+	if (!link_meter_look(&p->link, now, delivered, waiting))
 		return;
-	cpu_s = clock_thread_s() - p->stats.stream.front.known_s;
-	learn_rate(p, (double)(now - p->window_ns) / 1e9, (double)(delivered - p->window_delivered),
-		   worked(p, cpu_s));
-	p->window_ns = now;
-	p->window_delivered = delivered;
-	p->window_cpu_s = cpu_s;
-	p->window_coder_s = p->stats.stream.coder_s;
-	p->busy = byte_queue_length(&p->out) > 0;
+	link_meter_close(&p->link, now, delivered, waiting, worked(p));
+	codec_control_set_link(p->control, link_meter_rate(&p->link));
 }
 
 static void choose_way(struct codec_pipe *p, const struct stream_encoder_stats *stats)
@@ -192,7 +125,7 @@ static void note_work(struct codec_pipe *p, double begun)
 {
 	p->sample_s += clock_thread_s() - begun;
 	p->coder->stats(p->object, &p->stats.stream);
-	set_mark(p, &p->stats.stream);
+	link_meter_mark(&p->link, p->stats.stream.bytes_in, p->stats.stream.bytes_out);
 	choose_way(p, &p->stats.stream);
 }
 
@@ -422,7 +355,7 @@ static int await_hypervisor(struct codec_pipe *p, struct error **err)
 		if (f[1].revents)
 			p->from = accept4(p->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	}
-	p->window_ns = clock_ns();
+	link_meter_begin(&p->link, clock_ns());
 	return 0;
 }
 
@@ -595,7 +528,7 @@ uint64_t codec_pipe_arrived(struct codec_pipe *p)
 	uint64_t arrived;
 
 	pthread_mutex_lock(&p->lock);
-	arrived = p->arrived;
+	arrived = p->link.arrived;
 	pthread_mutex_unlock(&p->lock);
 	return arrived;
 }

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What an encoder learns of its link, and of what has arrived there. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "migrate/codec/link_meter.h"
+
+#define LOOK_NS (50 * NS_PER_MS)
+#define SECOND	(NS_PER_SEC / LINK_WINDOW_NS) /* windows */
+
+struct link {
+	struct link_meter meter;
+	int64_t now;
+	uint64_t delivered;
+	double coder_s;
+};
+
+/* A window in which the link took `rate` bytes/s; what it has not taken yet at each look. */
+static void window(struct link *l, double rate, size_t waiting, double coder_share)
+{
+	bool over = false;
+
+	while (!over) {
+		l->now += LOOK_NS;
+		l->delivered += (uint64_t)(rate * LOOK_NS / NS_PER_SEC);
+		l->coder_s += coder_share * LOOK_NS / NS_PER_SEC;
+		over = link_meter_look(&l->meter, l->now, l->delivered, waiting);
+	}
+	link_meter_close(&l->meter, l->now, l->delivered, waiting, l->coder_s);
+}
+
+static void begin(struct link *l)
+{
+	*l = (struct link){.now = 7 * NS_PER_SEC};
+	link_meter_begin(&l->meter, l->now);
+	/* of the first one it is not known whether the link was busy from its beginning */
+	window(l, 1e6, 1000, 0);
+}
+
+static void test_believed_after_some_windows(void **unused)
+{
+	struct link l;
+
+	(void)unused;
+	begin(&l);
+	for (int i = 0; i < LINK_WINDOWS; i++) {
+		assert_true(link_meter_rate(&l.meter) == 0);
+		window(&l, 10e6, 1000, 0.1);
+	}
+	assert_true(link_meter_rate(&l.meter) > 9.9e6 && link_meter_rate(&l.meter) < 10.1e6);
+}
+
+static void test_idle_link_tells_nothing(void **unused)
+{
+	struct link l;
+	double before;
+
+	(void)unused;
+	begin(&l);
+	for (int i = 0; i < 20; i++)
+		window(&l, 1e6, 0, 0.1);
+	assert_true(link_meter_rate(&l.meter) == 0);
+	for (int i = 0; i < 10; i++)
+		window(&l, 10e6, 1000, 0.1);
+	before = link_meter_rate(&l.meter);
+	for (int i = 0; i < 20; i++)
+		window(&l, 1e6, 0, 0.1);
+	assert_true(link_meter_rate(&l.meter) == before);
+}
+
+/* Empty for one look of a window is not busy. */
+static void test_one_look_without_waiting(void **unused)
+{
+	struct link l;
+
+	(void)unused;
+	begin(&l);
+	for (int i = 0; i < 40; i++) {
+		l.now += LOOK_NS;
+		l.delivered += 500000;
+		if (link_meter_look(&l.meter, l.now, l.delivered, i % 5 == 2 ? 0 : 1000))
+			link_meter_close(&l.meter, l.now, l.delivered, 1000, 0);
+	}
+	assert_true(link_meter_rate(&l.meter) == 0);
+}
+
+static void test_a_busy_coder_raises(void **unused)
+{
+	struct link l;
+
+	(void)unused;
+	begin(&l);
+	for (int i = 0; i < LINK_WINDOWS; i++)
+		window(&l, 1e6, 1000, 0.1);
+	for (int i = 0; i < 4 * SECOND; i++)
+		window(&l, 0.9e6, 0, 0.9);
+	/* 1.2^16 */
+	assert_true(link_meter_rate(&l.meter) > 15e6 && link_meter_rate(&l.meter) < 22e6);
+	/* and what is measured then brings it back */
+	for (int i = 0; i < 4 * SECOND; i++)
+		window(&l, 3e6, 1000, 0.9);
+	assert_true(link_meter_rate(&l.meter) > 2.9e6 && link_meter_rate(&l.meter) < 3.3e6);
+}
+
+static void test_what_has_arrived(void **unused)
+{
+	struct link_meter m = {0};
+
+	(void)unused;
+	link_meter_begin(&m, 0);
+	/* ten in make one out */
+	for (uint64_t out = 0; out < 100 * LINK_MARK_EVERY; out += 1000) {
+		link_meter_mark(&m, 10 * out, out);
+		link_meter_look(&m, 0, out / 2, 1);
+		assert_true(m.arrived <= 10 * (out / 2));
+		assert_true(m.arrived + 10ull * (LINK_MARK_EVERY + 1000) >= 10 * (out / 2));
+	}
+}
+
+/* Of too many marks the oldest go: late, but never too much. */
+static void test_marks_are_bounded(void **unused)
+{
+	struct link_meter m = {0};
+	uint64_t n = 3 * LINK_MARKS;
+
+	(void)unused;
+	for (uint64_t i = 1; i <= n; i++)
+		link_meter_mark(&m, 10 * i * LINK_MARK_EVERY, i * LINK_MARK_EVERY);
+	link_meter_look(&m, 0, LINK_MARKS * LINK_MARK_EVERY, 1);
+	assert_int_equal(m.arrived, 0);
+	link_meter_look(&m, 0, n * LINK_MARK_EVERY, 1);
+	assert_int_equal(m.arrived, 10 * n * LINK_MARK_EVERY);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_believed_after_some_windows),
+		cmocka_unit_test(test_idle_link_tells_nothing),
+		cmocka_unit_test(test_one_look_without_waiting),
+		cmocka_unit_test(test_a_busy_coder_raises),
+		cmocka_unit_test(test_what_has_arrived),
+		cmocka_unit_test(test_marks_are_bounded),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
