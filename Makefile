@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# make setup | all | demo | check | check-xen | check-long | bench | fuzz-NAME | lint | install | uninstall | clean
+# make setup | all | demo | check | check-xen | check-xen-long | check-long | bench | fuzz-NAME | lint | install | uninstall | clean
 #
 # Each room becomes one static library from all its .c files; folders named cmd/ hold programs' mains and subcommands.
 
@@ -47,7 +47,7 @@ PROGRAMS  += $(B)/edgehop-xen
 XEN       := $(call objects,$(shell find migrate/xen -name '*.c' | sort))
 endif
 
-.PHONY: all tools setup demo check check-units check-xen check-long bench lint format install uninstall clean
+.PHONY: all tools setup demo check check-units check-xen check-xen-long check-long bench lint format install uninstall clean
 all: $(PROGRAMS) $(KIT)
 
 setup:
@@ -186,8 +186,13 @@ check: setup
 	$(MAKE) all $(UNITS) $(REPLAYS)
 	tests/run -j 2 $(UNITS) $(REPLAYS) tests/install/test-* tests/lab/test-*
 
-# Real Xen hosts, emulated: one test at a time, each takes both cores.
+# Real Xen hosts, emulated: one test at a time, each takes both cores. What a hop there is about, in half an hour; and all of it.
 check-xen: setup
+	$(MAKE) all
+	HOP_OPTIONS=--compare-memory tests/run tests/xenlab/test-hop-and-back
+	CASES="source:released destination:prepared" tests/run tests/xenlab/test-hop-power-cuts
+
+check-xen-long: setup
 	$(MAKE) all
 	tests/run tests/xenlab/test-*
 
