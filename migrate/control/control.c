@@ -2,13 +2,16 @@
 #include "migrate/control/control.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/jsonl.h"
 
 #define EXPLAIN_MS   300
+#define GOODBYE_MS   300
 #define LINE_MOST    ((size_t)1 << 20)
 #define SILENCE_MS   20000
 #define SEND_TIME_NS (20 * NS_PER_SEC)
@@ -85,6 +88,23 @@ void control_destroy(struct control *control)
 	relay_destroy(control->relay);
 	close(control->fd);
 	discard(control);
+}
+
+/* The relay ends in order once the far side has ended as well. */
+void control_goodbye(struct control *control)
+{
+	int64_t until = clock_ns() + GOODBYE_MS * NS_PER_MS;
+	char rest[256];
+
+	if (!control)
+		return;
+	shutdown(control->fd, SHUT_WR);
+	while (clock_ns() < until) {
+		struct pollfd f = {.fd = control->fd, .events = POLLIN};
+
+		if (poll(&f, 1, 20) > 0 && recv(control->fd, rest, sizeof(rest), MSG_DONTWAIT) <= 0)
+			return;
+	}
 }
 
 int control_fd(const struct control *control)

@@ -26,6 +26,12 @@ struct control *control_start_on(int fd, int (*why)(void *context, struct error 
 				 void *context, struct error **err);
 void control_destroy(struct control *control); /* takes NULL */
 
+/*
+ * Before control_destroy: tells the far side that this is the end and no loss, after which it would
+ * wait. Takes at most 300 ms; NULL: nothing is done.
+ */
+void control_goodbye(struct control *control);
+
 /* Readable when control_receive has something. Borrowed. */
 int control_fd(const struct control *control);
 

@@ -239,6 +239,7 @@ int source_work(void *arg)
 		status = settle(&s, &why, &result);
 	source_close_transfers(&s);
 	source_end(&s, status, result, why);
+	control_goodbye(s.control);
 	control_destroy(s.control);
 	pacer_destroy(s.disk_pacer);
 	pacer_destroy(s.pacer);
