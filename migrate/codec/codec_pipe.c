@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -79,24 +80,22 @@ struct codec_pipe {
 
 /* ---- An encoder ---- */
 
-/* Seconds that the slower half of coding has worked: lanes work beside the thread. */
-static double worked(const struct codec_pipe *p)
+/* The hypervisor has sent what is not coded yet. */
+static bool has_to_code(const struct codec_pipe *p)
 {
-	double own = clock_thread_s() - p->stats.stream.front.known_s;
-	double lane = p->stats.stream.coder_s / p->lanes;
+	int bytes = 0;
 
-	return p->lanes > 1 && lane > own ? lane : own;
+	return p->in_start < p->in_end || p->coder->waits(p->object) ||
+	       (ioctl(p->from, FIONREAD, &bytes) == 0 && bytes > 0);
 }
 
 static void measure_link(struct codec_pipe *p, int64_t now)
 {
-	uint64_t delivered = p->delivered(p->arg);
 	size_t waiting = byte_queue_length(&p->out);
 
-	if (!link_meter_look(&p->link, now, delivered, waiting))
-		return;
-	link_meter_close(&p->link, now, delivered, waiting, worked(p));
-	codec_control_set_link(p->control, link_meter_rate(&p->link));
+	if (link_meter_look(&p->link, now, p->delivered(p->arg), waiting,
+			    waiting == 0 && has_to_code(p)))
+		codec_control_set_link(p->control, link_meter_rate(&p->link));
 }
 
 static void choose_way(struct codec_pipe *p, const struct stream_encoder_stats *stats)

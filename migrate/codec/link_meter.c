@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "migrate/codec/link_meter.h"
 
-#define UP	    0.7 /* weight of a window that shows more than was known */
-#define DOWN	    0.3
-#define RAISE	    1.2
-#define CODER_LEAST 0.5 /* of a window: the coder held things up */
+#define UP     0.7 /* weight of a window that shows more than was known */
+#define DOWN   0.3
+#define RAISE  1.2
+#define HARDLY 1.15
 
 void link_meter_begin(struct link_meter *m, int64_t now_ns)
 {
@@ -22,40 +22,49 @@ void link_meter_mark(struct link_meter *m, uint64_t in, uint64_t out)
 	m->marks[m->next_mark++ % LINK_MARKS] = (struct link_mark){in, out};
 }
 
-bool link_meter_look(struct link_meter *m, int64_t now_ns, uint64_t delivered, size_t waiting)
+static void note_busy(struct link_meter *m, double rate)
+{
+	m->windows = rate <= HARDLY * m->last ? m->windows + 1 : 0;
+	m->last = rate;
+	if (m->rate > 0)
+		m->rate += (rate > m->rate ? UP : DOWN) * (rate - m->rate);
+	else
+		m->rate = rate;
+	m->known |= m->windows >= LINK_WINDOWS;
+}
+
+/* What a window of so many seconds tells. */
+static void learn(struct link_meter *m, double seconds, double arrived)
+{
+	double rate = arrived / seconds;
+
+	if (m->busy && arrived > 0)
+		note_busy(m, rate);
+	else if (m->rate > 0 && 2 * m->hungry >= m->looks)
+		m->rate = RAISE * (rate > m->rate ? rate : m->rate);
+}
+
+bool link_meter_look(struct link_meter *m, int64_t now_ns, uint64_t delivered, size_t waiting,
+		     bool to_code)
 {
 	while (m->first_mark < m->next_mark &&
 	       m->marks[m->first_mark % LINK_MARKS].out <= delivered)
 		m->arrived = m->marks[m->first_mark++ % LINK_MARKS].in;
 	m->busy &= waiting > 0;
-	return now_ns - m->window_ns >= LINK_WINDOW_NS;
-}
-
-/* What a window of so many seconds tells. */
-static void learn(struct link_meter *m, double seconds, double arrived, double coder_s)
-{
-	double rate = arrived / seconds;
-
-	if (m->busy && arrived > 0) {
-		m->rate += (m->rate > 0 ? (rate > m->rate ? UP : DOWN) : 1) * (rate - m->rate);
-		m->windows++;
-	} else if (m->rate > 0 && coder_s >= CODER_LEAST * seconds) {
-		m->rate = RAISE * (rate > m->rate ? rate : m->rate);
-	}
-}
-
-void link_meter_close(struct link_meter *m, int64_t now_ns, uint64_t delivered, size_t waiting,
-		      double coder_s)
-{
+	m->looks++;
+	m->hungry += waiting == 0 && to_code;
+	if (now_ns - m->window_ns < LINK_WINDOW_NS)
+		return false;
 	learn(m, (double)(now_ns - m->window_ns) / NS_PER_SEC,
-	      (double)(delivered - m->window_delivered), coder_s - m->window_coder_s);
+	      (double)(delivered - m->window_delivered));
 	m->window_ns = now_ns;
 	m->window_delivered = delivered;
-	m->window_coder_s = coder_s;
 	m->busy = waiting > 0;
+	m->looks = m->hungry = 0;
+	return true;
 }
 
 double link_meter_rate(const struct link_meter *m)
 {
-	return m->windows >= LINK_WINDOWS ? m->rate : 0;
+	return m->known ? m->rate : 0;
 }

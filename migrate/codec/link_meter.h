@@ -13,11 +13,13 @@
  * windows of LINK_WINDOW_NS.
  *
  * The rate is what arrived in a window during which there was always something that the link did
- * not take yet. Where the coder was what held things up instead, all that is known is that the link
- * takes no less: then its rate is thought to be higher, a little more each time, until a way of
- * coding is chosen that fills it and shows. Else a strong way that was chosen while a connection
- * began slowly would hide for ever that there is a faster one. Nothing is believed before
- * LINK_WINDOWS of them: connections begin slowly.
+ * not take yet. Nothing is believed before LINK_WINDOWS of them in a row in which it hardly rose:
+ * connections begin slowly. Where the coder was what held things up instead, all that is known is
+ * that the link takes no less: then its rate is thought to be higher, a little more each time,
+ * until a way of coding is chosen that fills it and shows. Else a strong way that was chosen for a
+ * link that was slow for a while would hide for ever that it is faster. That the coder holds things
+ * up is seen by what waits before it while the link has nothing to do, not by its processor time:
+ * on a busy machine it gets little of that.
  *
  * It also tells what has arrived in bytes of what went into the encoder, by marks of how much in
  * made how much out: exact to LINK_MARK_EVERY bytes out, or later where more than LINK_MARKS marks
@@ -32,11 +34,13 @@
 
 struct link_meter {
 	int64_t window_ns;	   /* when it began, */
-	uint64_t window_delivered; /* with so many bytes delivered, */
-	double window_coder_s;	   /* and so many seconds of coding done */
+	uint64_t window_delivered; /* with so many bytes delivered */
 	bool busy;		   /* the link, all the time since */
-	unsigned windows;	   /* in which it was */
-	double rate;		   /* bytes/s; 0: nothing is known */
+	unsigned looks, hungry;	   /* since then; those at which the link waited for the coder */
+	unsigned windows; /* in a row in which the link was busy, and hardly faster than before */
+	bool known;
+	double last,
+		rate; /* bytes/s: of the last busy window; what is thought. 0: nothing is known */
 
 	struct link_mark {
 		uint64_t in, out;
@@ -52,13 +56,11 @@ void link_meter_begin(struct link_meter *m, int64_t now_ns);
 void link_meter_mark(struct link_meter *m, uint64_t in, uint64_t out);
 
 /*
- * A look: bytes delivered so far, and those that the link has not taken yet. True: a window is
- * over; link_meter_close then has to have the seconds that the slower half of coding has worked so
- * far.
+ * A look: bytes delivered so far, bytes that the link has not taken yet, and whether there is
+ * something to be coded. True: a window is over, and the rate may be another.
  */
-bool link_meter_look(struct link_meter *m, int64_t now_ns, uint64_t delivered, size_t waiting);
-void link_meter_close(struct link_meter *m, int64_t now_ns, uint64_t delivered, size_t waiting,
-		      double coder_s);
+bool link_meter_look(struct link_meter *m, int64_t now_ns, uint64_t delivered, size_t waiting,
+		     bool to_code);
 
 /* bytes/s; 0: not known, or not to be believed yet. */
 double link_meter_rate(const struct link_meter *m);

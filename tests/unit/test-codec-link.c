@@ -15,21 +15,15 @@ struct link {
 	struct link_meter meter;
 	int64_t now;
 	uint64_t delivered;
-	double coder_s;
 };
 
 /* A window in which the link took `rate` bytes/s; what it has not taken yet at each look. */
-static void window(struct link *l, double rate, size_t waiting, double coder_share)
+static void window(struct link *l, double rate, size_t waiting, bool to_code)
 {
-	bool over = false;
-
-	while (!over) {
+	do {
 		l->now += LOOK_NS;
 		l->delivered += (uint64_t)(rate * LOOK_NS / NS_PER_SEC);
-		l->coder_s += coder_share * LOOK_NS / NS_PER_SEC;
-		over = link_meter_look(&l->meter, l->now, l->delivered, waiting);
-	}
-	link_meter_close(&l->meter, l->now, l->delivered, waiting, l->coder_s);
+	} while (!link_meter_look(&l->meter, l->now, l->delivered, waiting, to_code));
 }
 
 static void begin(struct link *l)
@@ -37,7 +31,7 @@ static void begin(struct link *l)
 	*l = (struct link){.now = 7 * NS_PER_SEC};
 	link_meter_begin(&l->meter, l->now);
 	/* of the first one it is not known whether the link was busy from its beginning */
-	window(l, 1e6, 1000, 0);
+	window(l, 1e6, 1000, false);
 }
 
 static void test_believed_after_some_windows(void **unused)
@@ -46,11 +40,28 @@ static void test_believed_after_some_windows(void **unused)
 
 	(void)unused;
 	begin(&l);
-	for (int i = 0; i < LINK_WINDOWS; i++) {
+	for (int i = 0; i <= LINK_WINDOWS; i++) {
 		assert_true(link_meter_rate(&l.meter) == 0);
-		window(&l, 10e6, 1000, 0.1);
+		window(&l, 10e6, 1000, false);
 	}
 	assert_true(link_meter_rate(&l.meter) > 9.9e6 && link_meter_rate(&l.meter) < 10.1e6);
+}
+
+/* A connection that begins slowly is not a slow link. */
+static void test_slow_start(void **unused)
+{
+	struct link l;
+	double rate = 0.5e6;
+
+	(void)unused;
+	begin(&l);
+	for (int i = 0; i < 10; i++, rate *= 1.5) {
+		window(&l, rate, 1000, false);
+		assert_true(link_meter_rate(&l.meter) == 0);
+	}
+	for (int i = 0; i < 2 * LINK_WINDOWS; i++)
+		window(&l, rate, 1000, false);
+	assert_true(link_meter_rate(&l.meter) > 0.95 * rate);
 }
 
 static void test_idle_link_tells_nothing(void **unused)
@@ -61,13 +72,13 @@ static void test_idle_link_tells_nothing(void **unused)
 	(void)unused;
 	begin(&l);
 	for (int i = 0; i < 20; i++)
-		window(&l, 1e6, 0, 0.1);
+		window(&l, 1e6, 0, false);
 	assert_true(link_meter_rate(&l.meter) == 0);
 	for (int i = 0; i < 10; i++)
-		window(&l, 10e6, 1000, 0.1);
+		window(&l, 10e6, 1000, false);
 	before = link_meter_rate(&l.meter);
 	for (int i = 0; i < 20; i++)
-		window(&l, 1e6, 0, 0.1);
+		window(&l, 1e6, 0, false);
 	assert_true(link_meter_rate(&l.meter) == before);
 }
 
@@ -81,8 +92,7 @@ static void test_one_look_without_waiting(void **unused)
 	for (int i = 0; i < 40; i++) {
 		l.now += LOOK_NS;
 		l.delivered += 500000;
-		if (link_meter_look(&l.meter, l.now, l.delivered, i % 5 == 2 ? 0 : 1000))
-			link_meter_close(&l.meter, l.now, l.delivered, 1000, 0);
+		link_meter_look(&l.meter, l.now, l.delivered, i % 5 == 2 ? 0 : 1000, false);
 	}
 	assert_true(link_meter_rate(&l.meter) == 0);
 }
@@ -93,15 +103,15 @@ static void test_a_busy_coder_raises(void **unused)
 
 	(void)unused;
 	begin(&l);
-	for (int i = 0; i < LINK_WINDOWS; i++)
-		window(&l, 1e6, 1000, 0.1);
+	for (int i = 0; i <= LINK_WINDOWS; i++)
+		window(&l, 1e6, 1000, false);
 	for (int i = 0; i < 4 * SECOND; i++)
-		window(&l, 0.9e6, 0, 0.9);
+		window(&l, 0.9e6, 0, true);
 	/* 1.2^16 */
 	assert_true(link_meter_rate(&l.meter) > 15e6 && link_meter_rate(&l.meter) < 22e6);
 	/* and what is measured then brings it back */
 	for (int i = 0; i < 4 * SECOND; i++)
-		window(&l, 3e6, 1000, 0.9);
+		window(&l, 3e6, 1000, true);
 	assert_true(link_meter_rate(&l.meter) > 2.9e6 && link_meter_rate(&l.meter) < 3.3e6);
 }
 
@@ -114,7 +124,7 @@ static void test_what_has_arrived(void **unused)
 	/* ten in make one out */
 	for (uint64_t out = 0; out < 100 * LINK_MARK_EVERY; out += 1000) {
 		link_meter_mark(&m, 10 * out, out);
-		link_meter_look(&m, 0, out / 2, 1);
+		link_meter_look(&m, 0, out / 2, 1, false);
 		assert_true(m.arrived <= 10 * (out / 2));
 		assert_true(m.arrived + 10ull * (LINK_MARK_EVERY + 1000) >= 10 * (out / 2));
 	}
@@ -129,9 +139,9 @@ static void test_marks_are_bounded(void **unused)
 	(void)unused;
 	for (uint64_t i = 1; i <= n; i++)
 		link_meter_mark(&m, 10 * i * LINK_MARK_EVERY, i * LINK_MARK_EVERY);
-	link_meter_look(&m, 0, LINK_MARKS * LINK_MARK_EVERY, 1);
+	link_meter_look(&m, 0, LINK_MARKS * LINK_MARK_EVERY, 1, false);
 	assert_int_equal(m.arrived, 0);
-	link_meter_look(&m, 0, n * LINK_MARK_EVERY, 1);
+	link_meter_look(&m, 0, n * LINK_MARK_EVERY, 1, false);
 	assert_int_equal(m.arrived, 10 * n * LINK_MARK_EVERY);
 }
 
@@ -139,6 +149,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_believed_after_some_windows),
+		cmocka_unit_test(test_slow_start),
 		cmocka_unit_test(test_idle_link_tells_nothing),
 		cmocka_unit_test(test_one_look_without_waiting),
 		cmocka_unit_test(test_a_busy_coder_raises),
