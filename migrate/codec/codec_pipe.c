@@ -91,10 +91,13 @@ static bool has_to_code(const struct codec_pipe *p)
 
 static void measure_link(struct codec_pipe *p, int64_t now)
 {
-	size_t waiting = byte_queue_length(&p->out);
+	struct link_look look = {.now_ns = now,
+				 .given = p->given,
+				 .delivered = p->delivered(p->arg),
+				 .waiting = byte_queue_length(&p->out)};
 
-	if (link_meter_look(&p->link, now, p->delivered(p->arg), waiting,
-			    waiting == 0 && has_to_code(p)))
+	look.to_code = look.waiting == 0 && has_to_code(p);
+	if (link_meter_look(&p->link, &look))
 		codec_control_set_link(p->control, link_meter_rate(&p->link));
 }
 

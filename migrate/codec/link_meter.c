@@ -44,23 +44,39 @@ static void learn(struct link_meter *m, double seconds, double arrived)
 		m->rate = RAISE * (rate > m->rate ? rate : m->rate);
 }
 
-bool link_meter_look(struct link_meter *m, int64_t now_ns, uint64_t delivered, size_t waiting,
-		     bool to_code)
+static bool is_busy(const struct link_meter *m, const struct link_look *look)
 {
-	while (m->first_mark < m->next_mark &&
-	       m->marks[m->first_mark % LINK_MARKS].out <= delivered)
-		m->arrived = m->marks[m->first_mark++ % LINK_MARKS].in;
-	m->busy &= waiting > 0;
-	m->looks++;
-	m->hungry += waiting == 0 && to_code;
-	if (now_ns - m->window_ns < LINK_WINDOW_NS)
-		return false;
-	learn(m, (double)(now_ns - m->window_ns) / NS_PER_SEC,
-	      (double)(delivered - m->window_delivered));
-	m->window_ns = now_ns;
-	m->window_delivered = delivered;
-	m->busy = waiting > 0;
+	uint64_t under_way = look->given - look->delivered;
+
+	return look->waiting > 0 || (m->recent > 0 && (double)under_way > LINK_QUEUE_S * m->recent);
+}
+
+static void begin_window(struct link_meter *m, const struct link_look *look)
+{
+	m->window_ns = look->now_ns;
+	m->window_delivered = look->delivered;
+	m->busy = is_busy(m, look);
 	m->looks = m->hungry = 0;
+}
+
+bool link_meter_look(struct link_meter *m, const struct link_look *look)
+{
+	bool busy = is_busy(m, look);
+	double arrived, seconds;
+
+	while (m->first_mark < m->next_mark &&
+	       m->marks[m->first_mark % LINK_MARKS].out <= look->delivered)
+		m->arrived = m->marks[m->first_mark++ % LINK_MARKS].in;
+	m->busy &= busy;
+	m->looks++;
+	m->hungry += !busy && look->to_code;
+	if (look->now_ns - m->window_ns < LINK_WINDOW_NS)
+		return false;
+	seconds = (double)(look->now_ns - m->window_ns) / NS_PER_SEC;
+	arrived = (double)(look->delivered - m->window_delivered);
+	learn(m, seconds, arrived);
+	m->recent = arrived / seconds;
+	begin_window(m, look);
 	return true;
 }
 

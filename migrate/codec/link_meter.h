@@ -13,13 +13,15 @@
  * windows of LINK_WINDOW_NS.
  *
  * The rate is what arrived in a window during which there was always something that the link did
- * not take yet. Nothing is believed before LINK_WINDOWS of them in a row in which it hardly rose:
- * connections begin slowly. Where the coder was what held things up instead, all that is known is
- * that the link takes no less: then its rate is thought to be higher, a little more each time,
- * until a way of coding is chosen that fills it and shows. Else a strong way that was chosen for a
- * link that was slow for a while would hide for ever that it is faster. That the coder holds things
- * up is seen by what waits before it while the link has nothing to do, not by its processor time:
- * on a busy machine it gets little of that.
+ * not take yet, or what is under way was more than LINK_QUEUE_S of what arrives: connections have
+ * buffers of megabytes, and of what is there for long the larger part waits in them. Nothing is
+ * believed before LINK_WINDOWS of them in a row in which it hardly rose: connections begin slowly.
+ * Where the coder was what held things up instead, all that is known is that the link takes no
+ * less: then its rate is thought to be higher, a little more each time, until a way of coding is
+ * chosen that fills it and shows. Else a strong way that was chosen for a link that was slow for a
+ * while would hide for ever that it is faster. That the coder holds things up is seen by what waits
+ * before it while the link has nothing to do, not by its processor time: on a busy machine it gets
+ * little of that.
  *
  * It also tells what has arrived in bytes of what went into the encoder, by marks of how much in
  * made how much out: exact to LINK_MARK_EVERY bytes out, or later where more than LINK_MARKS marks
@@ -29,6 +31,7 @@
  */
 #define LINK_WINDOW_NS	(250 * NS_PER_MS)
 #define LINK_WINDOWS	3
+#define LINK_QUEUE_S	0.3  /* longer than a round trip takes */
 #define LINK_MARKS	1024 /* a power of two */
 #define LINK_MARK_EVERY (16u << 10)
 
@@ -37,10 +40,10 @@ struct link_meter {
 	uint64_t window_delivered; /* with so many bytes delivered */
 	bool busy;		   /* the link, all the time since */
 	unsigned looks, hungry;	   /* since then; those at which the link waited for the coder */
-	unsigned windows; /* in a row in which the link was busy, and hardly faster than before */
+	unsigned windows;	   /* in a row: it was, and hardly faster than before */
 	bool known;
-	double last,
-		rate; /* bytes/s: of the last busy window; what is thought. 0: nothing is known */
+	double recent;	   /* bytes/s, of the last window; of the last busy one; what is thought */
+	double last, rate; /* 0: nothing is known */
 
 	struct link_mark {
 		uint64_t in, out;
@@ -56,11 +59,16 @@ void link_meter_begin(struct link_meter *m, int64_t now_ns);
 void link_meter_mark(struct link_meter *m, uint64_t in, uint64_t out);
 
 /*
- * A look: bytes delivered so far, bytes that the link has not taken yet, and whether there is
- * something to be coded. True: a window is over, and the rate may be another.
+ * A look: bytes given to the link and delivered so far, bytes that it has not taken yet, and
+ * whether there is something to be coded. True: a window is over, and the rate may be another.
  */
-bool link_meter_look(struct link_meter *m, int64_t now_ns, uint64_t delivered, size_t waiting,
-		     bool to_code);
+struct link_look {
+	int64_t now_ns;
+	uint64_t given, delivered;
+	size_t waiting;
+	bool to_code;
+};
+bool link_meter_look(struct link_meter *m, const struct link_look *look);
 
 /* bytes/s; 0: not known, or not to be believed yet. */
 double link_meter_rate(const struct link_meter *m);

@@ -14,16 +14,21 @@
 struct link {
 	struct link_meter meter;
 	int64_t now;
-	uint64_t delivered;
+	uint64_t delivered, under_way;
 };
 
 /* A window in which the link took `rate` bytes/s; what it has not taken yet at each look. */
 static void window(struct link *l, double rate, size_t waiting, bool to_code)
 {
+	struct link_look look = {.waiting = waiting, .to_code = to_code};
+
 	do {
 		l->now += LOOK_NS;
 		l->delivered += (uint64_t)(rate * LOOK_NS / NS_PER_SEC);
-	} while (!link_meter_look(&l->meter, l->now, l->delivered, waiting, to_code));
+		look.now_ns = l->now;
+		look.delivered = l->delivered;
+		look.given = l->delivered + l->under_way;
+	} while (!link_meter_look(&l->meter, &look));
 }
 
 static void begin(struct link *l)
@@ -92,7 +97,10 @@ static void test_one_look_without_waiting(void **unused)
 	for (int i = 0; i < 40; i++) {
 		l.now += LOOK_NS;
 		l.delivered += 500000;
-		link_meter_look(&l.meter, l.now, l.delivered, i % 5 == 2 ? 0 : 1000, false);
+		link_meter_look(&l.meter, &(struct link_look){.now_ns = l.now,
+							      .given = l.delivered,
+							      .delivered = l.delivered,
+							      .waiting = i % 5 == 2 ? 0 : 1000});
 	}
 	assert_true(link_meter_rate(&l.meter) == 0);
 }
@@ -115,6 +123,28 @@ static void test_a_busy_coder_raises(void **unused)
 	assert_true(link_meter_rate(&l.meter) > 2.9e6 && link_meter_rate(&l.meter) < 3.3e6);
 }
 
+/* What waits in the connection's buffers makes a link busy; what is on the line does not. */
+static void test_buffers_take_all(void **unused)
+{
+	struct link l;
+
+	(void)unused;
+	begin(&l);
+	l.under_way = 1u << 20; /* 0.1 s */
+	for (int i = 0; i < 10; i++)
+		window(&l, 10e6, 0, false);
+	assert_true(link_meter_rate(&l.meter) == 0);
+	l.under_way = 8u << 20;
+	for (int i = 0; i < LINK_WINDOWS + 2; i++)
+		window(&l, 10e6, 0, false);
+	assert_true(link_meter_rate(&l.meter) > 9.9e6 && link_meter_rate(&l.meter) < 10.1e6);
+}
+
+static void arrive(struct link_meter *m, uint64_t bytes)
+{
+	link_meter_look(m, &(struct link_look){.given = bytes, .delivered = bytes, .waiting = 1});
+}
+
 static void test_what_has_arrived(void **unused)
 {
 	struct link_meter m = {0};
@@ -124,7 +154,7 @@ static void test_what_has_arrived(void **unused)
 	/* ten in make one out */
 	for (uint64_t out = 0; out < 100 * LINK_MARK_EVERY; out += 1000) {
 		link_meter_mark(&m, 10 * out, out);
-		link_meter_look(&m, 0, out / 2, 1, false);
+		arrive(&m, out / 2);
 		assert_true(m.arrived <= 10 * (out / 2));
 		assert_true(m.arrived + 10ull * (LINK_MARK_EVERY + 1000) >= 10 * (out / 2));
 	}
@@ -139,9 +169,9 @@ static void test_marks_are_bounded(void **unused)
 	(void)unused;
 	for (uint64_t i = 1; i <= n; i++)
 		link_meter_mark(&m, 10 * i * LINK_MARK_EVERY, i * LINK_MARK_EVERY);
-	link_meter_look(&m, 0, LINK_MARKS * LINK_MARK_EVERY, 1, false);
+	arrive(&m, LINK_MARKS * LINK_MARK_EVERY);
 	assert_int_equal(m.arrived, 0);
-	link_meter_look(&m, 0, n * LINK_MARK_EVERY, 1, false);
+	arrive(&m, n * LINK_MARK_EVERY);
 	assert_int_equal(m.arrived, 10 * n * LINK_MARK_EVERY);
 }
 
@@ -153,6 +183,7 @@ int main(void)
 		cmocka_unit_test(test_idle_link_tells_nothing),
 		cmocka_unit_test(test_one_look_without_waiting),
 		cmocka_unit_test(test_a_busy_coder_raises),
+		cmocka_unit_test(test_buffers_take_all),
 		cmocka_unit_test(test_what_has_arrived),
 		cmocka_unit_test(test_marks_are_bounded),
 	};
