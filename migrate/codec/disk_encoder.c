@@ -6,10 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <zstd.h>
-
 #include "common/bytes.h"
 #include "migrate/codec/pieces.h"
+#include "migrate/codec/record.h"
 #include "migrate/stream/nbd_reader.h"
 
 /*
@@ -21,7 +20,6 @@
  * blocks of 4 KiB, a request for each, as where it is copied.
  */
 #define PACK_LEAST 128u /* bytes of text that are worth a try */
-#define ZSTD_LEVEL 3
 
 static_assert(NBD_BLOCK == CODEC_PAGE_PIECES * PIECE && NBD_PIECE == PIECE,
 	      "a block is a unit as a page is");
@@ -40,55 +38,16 @@ struct disk_encoder {
 	struct stream_encoder_stats stats;
 };
 
-static uint8_t *reserve(struct byte_queue *q, size_t n, struct error **err)
-{
-	uint8_t *place = byte_queue_reserve(q, n);
-
-	if (!place)
-		error_set(err, ENOMEM, "no memory for the coded disk");
-	return place;
-}
-
-static int put_record(struct disk_encoder *e, enum coded_disk_record type, const void *body,
-		      size_t size, struct error **err)
-{
-	uint8_t *place = reserve(e->out, CODED_DISK_RECORD_SIZE + size, err);
-
-	if (!place)
-		return -1;
-	put_be32(place, (uint32_t)type << 24 | (uint32_t)size);
-	if (size)
-		memcpy(place + CODED_DISK_RECORD_SIZE, body, size);
-	e->out->end += CODED_DISK_RECORD_SIZE + size;
-	return 0;
-}
-
 /* ---- What waits ---- */
-
-/* As a zstd frame, if that is less. 1: done; 0: it is not; -1. */
-static int pack_text(struct disk_encoder *e, struct error **err)
-{
-	size_t room = ZSTD_compressBound(e->text_size), size;
-	uint8_t *place = reserve(e->out, CODED_DISK_RECORD_SIZE + 4 + room, err);
-
-	if (!place)
-		return -1;
-	size = ZSTD_compress(place + CODED_DISK_RECORD_SIZE + 4, room, e->text, e->text_size,
-			     ZSTD_LEVEL);
-	if (ZSTD_isError(size) || size + 4 >= e->text_size)
-		return 0;
-	put_be32(place, (uint32_t)CODED_DISK_PACKED << 24 | (uint32_t)(size + 4));
-	put_be32(place + CODED_DISK_RECORD_SIZE, (uint32_t)e->text_size);
-	e->out->end += CODED_DISK_RECORD_SIZE + 4 + size;
-	return 1;
-}
 
 static int send_text(struct disk_encoder *e, struct error **err)
 {
-	int packed = e->text_size >= PACK_LEAST ? pack_text(e, err) : 0;
+	int packed = e->text_size >= PACK_LEAST
+			     ? record_pack(e->out, CODED_DISK_PACKED, e->text, e->text_size, err)
+			     : 0;
 
 	if (packed < 0 || (!packed && e->text_size &&
-			   put_record(e, CODED_DISK_TEXT, e->text, e->text_size, err) < 0))
+			   record_put(e->out, CODED_DISK_TEXT, e->text, e->text_size, err) < 0))
 		return -1;
 	e->text_size = e->item = e->pieces = 0;
 	return 0;
@@ -102,7 +61,8 @@ static int send_units(struct disk_encoder *e, struct error **err)
 		if (n > CODED_DISK_BODY_MOST)
 			n = CODED_DISK_BODY_MOST;
 		e->stats.content_out += n;
-		if (put_record(e, CODED_DISK_UNITS, e->units.data + e->units.start, n, err) < 0)
+		if (record_put(e->out, CODED_DISK_UNITS, e->units.data + e->units.start, n, err) <
+		    0)
 			return -1;
 		byte_queue_consume(&e->units, n);
 	}
@@ -220,7 +180,7 @@ static int begin_call(struct disk_encoder *e, struct byte_queue *out, struct err
 	e->before = byte_queue_length(out);
 	if (e->begun)
 		return 0;
-	header = reserve(out, CODED_DISK_HEADER_SIZE, err);
+	header = record_reserve(out, CODED_DISK_HEADER_SIZE, err);
 	if (!header)
 		return -1;
 	put_be32(header, CODED_DISK_MAGIC);
@@ -261,7 +221,7 @@ static int finish(struct disk_encoder *e, struct error **err)
 	if (nbd_reader_end(e->reader, err) < 0 || send_all(e, err) < 0 ||
 	    page_encoder_end(e->blocks, &e->units, err) < 0 || send_units(e, err) < 0)
 		return -1;
-	return put_record(e, CODED_DISK_END, NULL, 0, err);
+	return record_put(e->out, CODED_DISK_END, NULL, 0, err);
 }
 
 int disk_encoder_end(struct disk_encoder *e, struct byte_queue *out, struct error **err)

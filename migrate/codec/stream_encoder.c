@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <zstd.h>
-
 #include "common/bytes.h"
 #include "migrate/codec/pieces.h"
+#include "migrate/codec/record.h"
 #include "migrate/stream/stream_format.h"
 
 /*
@@ -24,7 +23,6 @@
 #define PACK_LEAST  256u /* bytes of opaque that are worth a try */
 #define RUNS_MOST   512u
 #define SEEN_SLOTS  (2 * CODEC_UNITS_MOST)
-#define ZSTD_LEVEL  3
 
 struct run {
 	uint64_t first;
@@ -51,55 +49,16 @@ struct stream_encoder {
 	struct stream_encoder_stats stats;
 };
 
-static uint8_t *reserve(struct byte_queue *q, size_t n, struct error **err)
-{
-	uint8_t *place = byte_queue_reserve(q, n);
-
-	if (!place)
-		error_set(err, ENOMEM, "no memory for the coded stream");
-	return place;
-}
-
-static int put_record(struct stream_encoder *e, enum coded_record type, const void *body,
-		      size_t size, struct error **err)
-{
-	uint8_t *place = reserve(e->out, CODED_RECORD_SIZE + size, err);
-
-	if (!place)
-		return -1;
-	put_be32(place, (uint32_t)type << 24 | (uint32_t)size);
-	if (size)
-		memcpy(place + CODED_RECORD_SIZE, body, size);
-	e->out->end += CODED_RECORD_SIZE + size;
-	return 0;
-}
-
 /* ---- What waits ---- */
-
-/* As a zstd frame, if that is less. 1: done; 0: it is not; -1. */
-static int pack_opaque(struct stream_encoder *e, struct error **err)
-{
-	size_t room = ZSTD_compressBound(e->opaque_size), size;
-	uint8_t *place = reserve(e->out, CODED_RECORD_SIZE + 4 + room, err);
-
-	if (!place)
-		return -1;
-	size = ZSTD_compress(place + CODED_RECORD_SIZE + 4, room, e->opaque, e->opaque_size,
-			     ZSTD_LEVEL);
-	if (ZSTD_isError(size) || size + 4 >= e->opaque_size)
-		return 0;
-	put_be32(place, (uint32_t)CODED_PACKED << 24 | (uint32_t)(size + 4));
-	put_be32(place + CODED_RECORD_SIZE, (uint32_t)e->opaque_size);
-	e->out->end += CODED_RECORD_SIZE + 4 + size;
-	return 1;
-}
 
 static int send_opaque(struct stream_encoder *e, struct error **err)
 {
-	int packed = e->opaque_size >= PACK_LEAST ? pack_opaque(e, err) : 0;
+	int packed = e->opaque_size >= PACK_LEAST
+			     ? record_pack(e->out, CODED_PACKED, e->opaque, e->opaque_size, err)
+			     : 0;
 
 	if (packed < 0 || (!packed && e->opaque_size &&
-			   put_record(e, CODED_OPAQUE, e->opaque, e->opaque_size, err) < 0))
+			   record_put(e->out, CODED_OPAQUE, e->opaque, e->opaque_size, err) < 0))
 		return -1;
 	e->opaque_size = 0;
 	return 0;
@@ -117,7 +76,7 @@ static int send_runs(struct stream_encoder *e, struct error **err)
 		at[12] = e->runs[i].kind;
 	}
 	if (e->run_count &&
-	    put_record(e, CODED_KINDS, body, e->run_count * CODED_RUN_SIZE, err) < 0)
+	    record_put(e->out, CODED_KINDS, body, e->run_count * CODED_RUN_SIZE, err) < 0)
 		return -1;
 	e->run_count = 0;
 	return 0;
@@ -132,7 +91,7 @@ static int send_units(struct stream_encoder *e, struct error **err)
 		return 0;
 	e->stats.content_out += n;
 	if (send_runs(e, err) < 0 ||
-	    put_record(e, CODED_UNITS, e->units.data + e->units.start, n, err) < 0)
+	    record_put(e->out, CODED_UNITS, e->units.data + e->units.start, n, err) < 0)
 		return -1;
 	byte_queue_consume(&e->units, n);
 	return 0;
@@ -242,7 +201,7 @@ static int on_rounds(void *arg, struct error **err)
 {
 	struct stream_encoder *e = arg;
 
-	return send_opaque(e, err) < 0 ? -1 : put_record(e, CODED_ROUNDS, NULL, 0, err);
+	return send_opaque(e, err) < 0 ? -1 : record_put(e->out, CODED_ROUNDS, NULL, 0, err);
 }
 
 static int on_page(void *arg, size_t block, uint64_t page, const uint8_t *content, uint8_t kind,
@@ -268,7 +227,7 @@ static int on_last(void *arg, struct error **err)
 
 	return send_pages(e, err) < 0 || send_opaque(e, err) < 0
 		       ? -1
-		       : put_record(e, CODED_LAST, NULL, 0, err);
+		       : record_put(e->out, CODED_LAST, NULL, 0, err);
 }
 
 static int on_pages_end(void *arg, struct error **err)
@@ -277,7 +236,7 @@ static int on_pages_end(void *arg, struct error **err)
 
 	return send_pages(e, err) < 0 || send_opaque(e, err) < 0
 		       ? -1
-		       : put_record(e, CODED_DONE, NULL, 0, err);
+		       : record_put(e->out, CODED_DONE, NULL, 0, err);
 }
 
 static const struct stream_events events = {
@@ -342,7 +301,7 @@ static int begin_call(struct stream_encoder *e, struct byte_queue *out, struct e
 	e->before = byte_queue_length(out);
 	if (e->begun)
 		return 0;
-	header = reserve(out, CODED_HEADER_SIZE, err);
+	header = record_reserve(out, CODED_HEADER_SIZE, err);
 	if (!header)
 		return -1;
 	put_be32(header, CODED_MAGIC);
@@ -389,7 +348,7 @@ static int finish(struct stream_encoder *e, struct error **err)
 	    send_opaque(e, err) < 0 || page_encoder_end(e->pages, &e->units, err) < 0 ||
 	    send_units(e, err) < 0)
 		return -1;
-	return put_record(e, CODED_END, NULL, 0, err);
+	return record_put(e->out, CODED_END, NULL, 0, err);
 }
 
 int stream_encoder_end(struct stream_encoder *e, struct byte_queue *out, struct error **err)
