@@ -42,7 +42,10 @@
 #define TURNS	    8
 #define TICK_MS	    50
 #define LINK_BUFFER (128 << 10)
-#define SAMPLE	    (1u << 20) /* bytes of content in a sample of the time that coding takes */
+/* What a sample of the time that coding takes has at the least: bytes of content, seconds. Shorter
+ * ones show a machine that is busy as rarely as they are interrupted. */
+#define SAMPLE	 (1u << 20)
+#define SAMPLE_S 0.01
 
 struct codec_pipe {
 	const struct coder *coder;
@@ -67,8 +70,9 @@ struct codec_pipe {
 	void *arg;
 	unsigned lanes;
 	struct link_meter link;
-	uint64_t sample_in, sample_out;
-	double sample_s, sample_coder_s, sample_known_s;
+	double work_s;			     /* in the encoder, by the clock */
+	struct stream_encoder_stats sampled; /* up to the last sample, */
+	double sampled_work_s;
 
 	pthread_mutex_t lock;	       /* of what follows */
 	void *object;		       /* the coder's */
@@ -101,34 +105,43 @@ static void measure_link(struct codec_pipe *p, int64_t now)
 		codec_control_set_link(p->control, link_meter_rate(&p->link));
 }
 
-static void choose_way(struct codec_pipe *p, const struct stream_encoder_stats *stats)
+/* What the encoder did since the last sample. */
+static struct control_sample sample_of(const struct codec_pipe *p)
 {
-	struct control_sample sample = {.in = stats->content_in - p->sample_in,
-					.out = stats->content_out - p->sample_out};
+	const struct stream_encoder_stats *now = &p->stats.stream, *then = &p->sampled;
+	struct control_sample sample = {
+		.in = now->content_in - then->content_in,
+		.out = now->content_out - then->content_out,
+		.payload_s = now->times.payload_s - then->times.payload_s,
+	};
+	double elsewhere = now->front.known_s - then->front.known_s +
+			   (now->times.waited_s - then->times.waited_s);
 
-	if (sample.in < SAMPLE)
-		return;
-	sample.payload_s = stats->coder_s - p->sample_coder_s;
-	sample.front_s = p->sample_s - (stats->front.known_s - p->sample_known_s);
 	if (p->lanes == 1)
-		sample.front_s -= sample.payload_s;
-	sample.front_s = fmax(sample.front_s, 0);
+		elsewhere += sample.payload_s;
+	sample.front_s = fmax(p->work_s - p->sampled_work_s - elsewhere, 0);
+	return sample;
+}
+
+static void choose_way(struct codec_pipe *p)
+{
+	struct control_sample sample = sample_of(p);
+
+	if (sample.in < SAMPLE || sample.front_s + sample.payload_s < SAMPLE_S)
+		return;
 	codec_control_note(p->control, &sample);
 	p->coder->use(p->object, control_way_of(codec_control_choose(p->control, clock_ns())));
-	p->sample_in = stats->content_in;
-	p->sample_out = stats->content_out;
-	p->sample_coder_s = stats->coder_s;
-	p->sample_known_s = stats->front.known_s;
-	p->sample_s = 0;
+	p->sampled = p->stats.stream;
+	p->sampled_work_s = p->work_s;
 }
 
 /* After each call that has the encoder work, which began at `begun`. */
-static void note_work(struct codec_pipe *p, double begun)
+static void note_work(struct codec_pipe *p, int64_t begun)
 {
-	p->sample_s += clock_thread_s() - begun;
+	p->work_s += (double)(clock_ns() - begun) / NS_PER_SEC;
 	p->coder->stats(p->object, &p->stats.stream);
 	link_meter_mark(&p->link, p->stats.stream.bytes_in, p->stats.stream.bytes_out);
-	choose_way(p, &p->stats.stream);
+	choose_way(p);
 }
 
 /* ---- Either ---- */
@@ -136,7 +149,7 @@ static void note_work(struct codec_pipe *p, double begun)
 static int feed(struct codec_pipe *p, const uint8_t *bytes, size_t n, size_t *used,
 		struct error **err)
 {
-	double begun = p->control ? clock_thread_s() : 0;
+	int64_t begun = clock_ns();
 
 	if (p->coder->feed(p->object, bytes, n, used, &p->out, err) < 0)
 		return -1;
@@ -148,11 +161,10 @@ static int feed(struct codec_pipe *p, const uint8_t *bytes, size_t n, size_t *us
 /* Nothing more has come, and `out` is empty. */
 static int idle(struct codec_pipe *p, struct error **err)
 {
-	double begun;
+	int64_t begun = clock_ns();
 
 	if (!p->control || !p->coder->waits(p->object))
 		return 0;
-	begun = clock_thread_s();
 	if (p->coder->flush(p->object, &p->out, err) < 0)
 		return -1;
 	note_work(p, begun);
@@ -457,7 +469,7 @@ struct codec_pipe *codec_pipe_encode(int in_fd, bool listens, int link_fd,
 	if (p->object && p->coder->know)
 		p->known = known_pages_create(options->offer_most, err);
 	if (p->object && (p->known || !p->coder->know))
-		p->control = codec_control_create(options->cores, options->strongest, err);
+		p->control = codec_control_create(options->codec.lanes, options->strongest, err);
 	if (!p->control) {
 		pipe_free(p);
 		return NULL;

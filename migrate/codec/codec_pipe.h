@@ -33,7 +33,6 @@ struct encoder_options {
 	/* it is an NBD client's stream (disk_encoder.h); format, pages, offer_most: of no use */
 	bool disk;
 	struct codec_options codec;
-	unsigned cores;		    /* that may code at the same time */
 	enum control_way strongest; /* the last way that may be taken */
 	uint64_t offer_most;	    /* memory's pages that may be offered: known_pages_create */
 	codec_pipe_delivered *delivered; /* for the link's rate */

@@ -42,7 +42,7 @@ struct estimate {
 };
 
 struct codec_control {
-	unsigned cores;
+	unsigned lanes;
 	enum control_way strongest, way;
 	double link;
 	int64_t changed_ns;
@@ -63,7 +63,7 @@ struct codec_way control_way_of(enum control_way way)
 	return ways[way].way;
 }
 
-struct codec_control *codec_control_create(unsigned cores, enum control_way strongest,
+struct codec_control *codec_control_create(unsigned lanes, enum control_way strongest,
 					   struct error **err)
 {
 	struct codec_control *c = calloc(1, sizeof(*c));
@@ -72,7 +72,7 @@ struct codec_control *codec_control_create(unsigned cores, enum control_way stro
 		error_set(err, ENOMEM, "no memory for the choice of codings");
 		return NULL;
 	}
-	c->cores = cores;
+	c->lanes = lanes;
 	c->strongest = strongest;
 	c->way = strongest < WAY_ZSTD_1 ? strongest : WAY_ZSTD_1;
 	for (unsigned i = 0; i < CONTROL_WAYS; i++)
@@ -89,11 +89,6 @@ void codec_control_destroy(struct codec_control *c)
 void codec_control_set_link(struct codec_control *c, double rate)
 {
 	c->link = rate;
-}
-
-void codec_control_set_cores(struct codec_control *c, unsigned cores)
-{
-	c->cores = cores;
 }
 
 static double clamp(double v, double least, double most)
@@ -147,9 +142,8 @@ void codec_control_note(struct codec_control *c, const struct control_sample *sa
 static double coder_time(const struct codec_control *c, enum control_way way)
 {
 	const struct estimate *e = &c->estimates[way];
-	double shared = (e->front + e->payload) / c->cores;
 
-	return e->front > shared ? e->front : shared;
+	return c->lanes == 1 ? e->front + e->payload : fmax(e->front, e->payload / c->lanes);
 }
 
 double codec_control_time(const struct codec_control *c, enum control_way way)

@@ -12,12 +12,15 @@
  * Which way of coding is the fastest now. Coder and link work at the same time, so a byte of
  * content takes
  *
- *	t = max(f, (f + p) / cores, r / link)
+ *	t = max(f, p / lanes, r / link)	with several lanes, each of which is a thread,
+ *	t = max(f + p, r / link)	with one, which the front does itself,
  *
- * seconds: f what the front needs for it, which is one thread, p what the payload's coder needs,
- * r what is left of it. The way with the least t is taken; where the link is faster than any coder
- * that is the one that does nothing. (VM handoff picks a mode by the same two rates every 5 s; a
- * sum in place of the maximum would be for one thread that codes and sends in turn.)
+ * seconds: f what the front takes for it, p what the payload's coder does, r what is left of it.
+ * f and p are by the clock, so what else the machine does with its cores is in them: on a busy one
+ * a coder that would have kept up, had it a core of its own, does not. The way with the least t is
+ * taken; where the link is faster than any coder that is the one that does nothing. (VM handoff
+ * picks a mode by the same two rates every 5 s; a sum in place of the maximum would be for one
+ * thread that codes and sends in turn.)
  *
  * f, p and r are measured while a way is in use, exponentially smoothed over CONTROL_SMOOTH bytes
  * of content. Of the ways that are not in use no more is known than how they stood to this one:
@@ -54,19 +57,18 @@ struct codec_way control_way_of(enum control_way way);
 
 struct codec_control;
 
-/* cores: that code at the same time, at least 1; strongest: the last way that may be taken. */
-struct codec_control *codec_control_create(unsigned cores, enum control_way strongest,
+/* lanes: of the encoder (payload_lanes.h); strongest: the last way that may be taken. */
+struct codec_control *codec_control_create(unsigned lanes, enum control_way strongest,
 					   struct error **err);
 void codec_control_destroy(struct codec_control *c); /* takes NULL */
 
 /* bytes/s that the link takes while it is busy; 0: not known. */
 void codec_control_set_link(struct codec_control *c, double rate);
-void codec_control_set_cores(struct codec_control *c, unsigned cores);
 
-/* Of pages that are not filled: what went in and out, and the time of one core that it took. */
+/* Of pages that are not filled: what went in and out, and how long that took; of lanes the sum. */
 struct control_sample {
 	uint64_t in, out;	   /* bytes */
-	double front_s, payload_s; /* seconds */
+	double front_s, payload_s; /* seconds by the clock */
 };
 void codec_control_note(struct codec_control *c, const struct control_sample *sample);
 
@@ -81,7 +83,7 @@ struct control_report {
 	unsigned changes;
 	struct control_used {
 		uint64_t in, out;
-		double seconds; /* of a core */
+		double seconds; /* of front and lanes, by the clock */
 	} used[CONTROL_WAYS];
 	char why[160]; /* one line, of the present way */
 };

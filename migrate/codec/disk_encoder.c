@@ -239,5 +239,5 @@ void disk_encoder_stats(const struct disk_encoder *e, struct stream_encoder_stat
 		if (i != PIECE_ZERO && i != PIECE_FILLED)
 			pieces += stats->front.pieces[i];
 	stats->content_in = pieces * PIECE;
-	stats->coder_s = page_encoder_coder_s(e->blocks);
+	stats->times = page_encoder_times(e->blocks);
 }

@@ -365,10 +365,10 @@ static bool may_be_known(const struct page_front *f, const struct unit_batch *b,
 static bool put_known(struct page_front *f, struct unit_batch *b, uint64_t unit,
 		      const uint8_t *content)
 {
-	double begun = clock_thread_s();
+	int64_t begun = clock_ns();
 	uint32_t page = known_pages_find(f->known, content);
 
-	f->stats.known_s += clock_thread_s() - begun;
+	f->stats.known_s += (double)(clock_ns() - begun) / NS_PER_SEC;
 	if (page == KNOWN_NOWHERE)
 		return false;
 	put_op(f, b, SHAPE_KNOWN, unit, CODEC_PAGE_PIECES);

@@ -50,7 +50,7 @@ struct front_stats {
 	uint64_t pieces[CODEC_PIECES]; /* by what became of them; those of filled units as well */
 	uint64_t delta_bytes; /* of payload that are deltas, those against zeroes as well */
 	uint64_t known;	      /* units that the other end has; their pieces are not in `pieces` */
-	double known_s;	      /* seconds of a core that looking for such took */
+	double known_s;	      /* seconds by the clock that looking for such took */
 };
 
 /* As piece_store_create. */

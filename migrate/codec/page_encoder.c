@@ -224,9 +224,9 @@ int page_encoder_end(struct page_encoder *e, struct byte_queue *out, struct erro
 	return 0;
 }
 
-double page_encoder_coder_s(const struct page_encoder *e)
+struct encoder_times page_encoder_times(const struct page_encoder *e)
 {
-	return e->coder_s;
+	return (struct encoder_times){e->coder_s, payload_lanes_waited(e->lanes)};
 }
 
 void page_encoder_stats(const struct page_encoder *e, struct front_stats *stats)

@@ -70,8 +70,12 @@ int page_encoder_end(struct page_encoder *e, struct byte_queue *out, struct erro
 /* Whether batches are with the lanes: `out` lacks some units that are in no batch any more. */
 bool page_encoder_behind(const struct page_encoder *e);
 
-/* Seconds of a core that went into payloads (payload.h). */
-double page_encoder_coder_s(const struct page_encoder *e);
+/* Seconds by the clock: that lanes took for payloads, their sum; that the caller waited for lanes.
+ */
+struct encoder_times {
+	double payload_s, waited_s;
+};
+struct encoder_times page_encoder_times(const struct page_encoder *e);
 
 void page_encoder_stats(const struct page_encoder *e, struct front_stats *stats);
 

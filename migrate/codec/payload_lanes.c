@@ -40,6 +40,7 @@ struct lane {
 struct payload_lanes {
 	unsigned lanes, places;
 	uint64_t given, taken; /* jobs so far */
+	int64_t waited_ns;
 	struct lane lane[CODEC_LANES_MOST];
 	struct job jobs[CODEC_LANES_MOST * PAYLOAD_BATCHES];
 
@@ -51,13 +52,13 @@ struct payload_lanes {
 static void code(struct lane *lane, struct job *job)
 {
 	const struct unit_batch *b = job->batch;
-	double begun = clock_thread_s();
+	int64_t begun = clock_ns();
 
 	job->coded = (struct coded_batch){
 		.batch = b, .coded = job->room, .method = job->way.method, .lane = lane->number};
 	payload_code(lane->coder, job->way, b->payload, b->payload_size, job->room,
 		     &job->coded.coded_size, &job->coded.flags, &job->why);
-	job->coded.coder_s = clock_thread_s() - begun;
+	job->coded.coder_s = (double)(clock_ns() - begun) / NS_PER_SEC;
 }
 
 static void set_state(struct payload_lanes *l, struct job *job, enum job_state state)
@@ -203,12 +204,21 @@ static bool is_coded(struct payload_lanes *l, const struct job *job)
 	return coded;
 }
 
+static bool await_coded(struct payload_lanes *l, const struct job *job)
+{
+	int64_t begun = clock_ns();
+	bool coded = await(l, job, JOB_CODED);
+
+	l->waited_ns += clock_ns() - begun;
+	return coded;
+}
+
 int payload_lanes_next(struct payload_lanes *l, bool wait, struct coded_batch *coded,
 		       struct error **err)
 {
 	struct job *job = &l->jobs[l->taken % l->places];
 
-	if (l->taken == l->given || !(wait ? await(l, job, JOB_CODED) : is_coded(l, job)))
+	if (l->taken == l->given || !(wait ? await_coded(l, job) : is_coded(l, job)))
 		return 0;
 	if (job->why)
 		return error_set(err, job->why->code, "%s", job->why->message);
@@ -219,4 +229,9 @@ int payload_lanes_next(struct payload_lanes *l, bool wait, struct coded_batch *c
 void payload_lanes_taken(struct payload_lanes *l)
 {
 	set_state(l, &l->jobs[l->taken++ % l->places], JOB_FREE);
+}
+
+double payload_lanes_waited(const struct payload_lanes *l)
+{
+	return (double)l->waited_ns / NS_PER_SEC;
 }

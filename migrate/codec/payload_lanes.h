@@ -49,7 +49,7 @@ struct coded_batch {
 	size_t coded_size;
 	enum codec_method method;
 	unsigned lane, flags;
-	double coder_s; /* of a core */
+	double coder_s; /* that coding took, by the clock */
 };
 
 /*
@@ -59,5 +59,8 @@ struct coded_batch {
 int payload_lanes_next(struct payload_lanes *l, bool wait, struct coded_batch *coded,
 		       struct error **err);
 void payload_lanes_taken(struct payload_lanes *l);
+
+/* Seconds so far that payload_lanes_next waited. */
+double payload_lanes_waited(const struct payload_lanes *l);
 
 #endif

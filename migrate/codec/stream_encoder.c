@@ -363,5 +363,5 @@ void stream_encoder_stats(const struct stream_encoder *e, struct stream_encoder_
 	stats->content_in =
 		PIECE * ((stats->front.units - stats->front.known) * CODEC_PAGE_PIECES -
 			 stats->front.pieces[PIECE_ZERO] - stats->front.pieces[PIECE_FILLED]);
-	stats->coder_s = page_encoder_coder_s(e->pages);
+	stats->times = page_encoder_times(e->pages);
 }

@@ -49,7 +49,7 @@ struct stream_encoder_stats {
 	uint64_t pages;		      /* with contents */
 	/* of pages that are neither filled nor known; of the codec's stream */
 	uint64_t content_in, content_out;
-	double coder_s; /* that the payload's coder took, of one core */
+	struct encoder_times times;
 	struct front_stats front;
 };
 void stream_encoder_stats(const struct stream_encoder *e, struct stream_encoder_stats *stats);

@@ -272,8 +272,7 @@ int source_choose_coding(struct source *s, struct encoder_options *coder, uint64
 
 	if (cache > bytes)
 		cache = bytes;
-	*coder = (struct encoder_options){
-		.codec = codec_defaults, .cores = 1, .strongest = WAY_ZSTD_13};
+	*coder = (struct encoder_options){.codec = codec_defaults, .strongest = WAY_ZSTD_13};
 	coder->codec.cache_bytes = cache > CODING_LEAST ? cache : CODING_LEAST;
 	if (getrandom(&coder->codec.seed, sizeof(coder->codec.seed), 0) < 0)
 		return error_errno(err, "random seed");
@@ -286,8 +285,7 @@ static int choose_coding(struct source *s, struct encoder_options *coder, struct
 
 	if (source_choose_coding(s, coder, vm->memory, 1, err) < 0)
 		return -1;
-	coder->cores = coding_lanes();
-	coder->codec.lanes = coder->cores;
+	coder->codec.lanes = coding_lanes();
 	coder->format = memory_channel_format(vm);
 	coder->pages = vm_def_is_xen(vm) ? memory_channel_pages(vm) : 0;
 	coder->offer_most = memory_channel_pages(vm);

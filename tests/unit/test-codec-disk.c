@@ -473,7 +473,6 @@ static void test_ping_pong(void **unused)
 {
 	struct encoder_options options = {.disk = true,
 					  .codec = disk_cache,
-					  .cores = 1,
 					  .strongest = WAY_ZSTD_13,
 					  .delivered = all_of_it};
 	struct timeval patience = {.tv_sec = PATIENT_S};

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "migrate/codec/codec_format.h"
 #include "migrate/codec/control.h"
 #include "tests/unit/test-codec-kit.h"
@@ -139,6 +140,7 @@ static void test_lanes_behind(void **unused)
 	struct codec_options o = small;
 	struct kit_guest *g = kit_guest_create(44);
 	struct kit_random random = {5};
+	int64_t begun = clock_ns();
 	struct pair p;
 
 	(void)unused;
@@ -157,6 +159,11 @@ static void test_lanes_behind(void **unused)
 	}
 	assert_int_equal(page_encoder_flush(p.encoder, &p.out, NULL), 0);
 	assert_false(page_encoder_behind(p.encoder));
+	/* nobody can have been faster than the clock */
+	assert_true(page_encoder_times(p.encoder).payload_s > 0);
+	assert_true(page_encoder_times(p.encoder).waited_s > 0);
+	assert_true(page_encoder_times(p.encoder).waited_s <=
+		    (double)(clock_ns() - begun) / NS_PER_SEC);
 	pair_move(&p, &random, 100000);
 	assert_int_equal(p.queue.first, p.queue.end);
 	pair_end(&p, &random);

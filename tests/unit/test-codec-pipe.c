@@ -37,7 +37,6 @@ static void start_encoder(struct rig *rig, int middle[2], uint64_t offer_most)
 	struct encoder_options options = {.format = CODED_QEMU,
 					  .pages = 0,
 					  .codec = small_cache,
-					  .cores = 1,
 					  .strongest = WAY_ZSTD_13,
 					  .offer_most = offer_most,
 					  .delivered = all_of_it};
