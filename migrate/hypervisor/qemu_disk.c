@@ -259,6 +259,26 @@ static int has_node(struct hv_vm *vm, const char *name, struct error **err)
 	return 0;
 }
 
+static bool job_ends(const json_t *job)
+{
+	return job_is(job, "aborting") || job_has_concluded(job);
+}
+
+/* A job whose connection is broken off may fail by itself before it is told to end. */
+static int force_end(struct hv_vm *vm, size_t disk, int64_t deadline_ns, struct error **err)
+{
+	struct error *why = NULL;
+	auto_json job = NULL;
+
+	if (cancel(vm, disk, true, deadline_ns, &why) == 0)
+		return 0;
+	job = find_job(vm, disk, deadline_ns, NULL);
+	if (!job || !job_ends(job))
+		return error_propagate(err, why);
+	error_free(why);
+	return 0;
+}
+
 static int abort_job(struct hv_vm *vm, size_t disk, struct error **err)
 {
 	int64_t deadline = clock_ns() + ABORT_LIMIT_NS;
@@ -270,7 +290,7 @@ static int abort_job(struct hv_vm *vm, size_t disk, struct error **err)
 		return error_propagate(err, why);
 	if (!job)
 		return 0;
-	if (!job_has_concluded(job) && cancel(vm, disk, true, deadline, err) < 0)
+	if (!job_ends(job) && force_end(vm, disk, deadline, err) < 0)
 		return -1;
 	concluded = wait_job(vm, disk, job_has_concluded, deadline, err);
 	return concluded ? dismiss(vm, disk, err) : -1;

@@ -214,6 +214,23 @@ static void test_mirror_abort_hangs(void **unused)
 	revive_and_check();
 }
 
+/* A mirror that fails by itself while it is given up: whichever is first. */
+static void test_mirror_abort_races(void **unused)
+{
+	(void)unused;
+	start_destination();
+	for (int n = 0; n < 60; n++) {
+		struct timespec pause = {0, n % 20 * 50000};
+
+		start_mirrors();
+		nanosleep(&pause, NULL);
+		end_relays();
+		ok(hv_mirror_abort(at(SOURCE), 0, &failure));
+		ok(hv_mirror_abort(at(SOURCE), 1, &failure));
+	}
+	revive_and_check();
+}
+
 static void test_loaded_fails_when_stream_breaks(void **unused)
 {
 	auto_error err = NULL;
@@ -370,6 +387,7 @@ int main(void)
 		TEST(test_revive_sent),
 		TEST(test_mirror_fails_with_reason),
 		TEST(test_mirror_abort_hangs),
+		TEST(test_mirror_abort_races),
 		TEST(test_loaded_fails_when_stream_breaks),
 		TEST(test_start_says_why_not),
 		TEST(test_survey),
