@@ -11,6 +11,7 @@
 #include "migrate/hop/hops.h"
 #include "migrate/hop/journal.h"
 #include "migrate/hop/keeper.h"
+#include "migrate/hop/recover_later.h"
 #include "migrate/hop/resolve.h"
 #include "netswitch/endpoints.h"
 
@@ -21,7 +22,8 @@ static const char help[] =
 	"the VM was not released, finished where it was accepted. Safe to repeat.\n"
 	"\n"
 	"  --boot         for the start of a host: does not wait for the other host longer than a\n"
-	"                 few seconds, and asks first whether VMs were taken back in the meantime\n"
+	"                 few seconds, but goes on in the background for ten minutes, and asks\n"
+	"                 whether VMs were taken back in the meantime\n"
 	"  --fenced HOST  you vouch that HOST is off, and won't run before it can ask this host:\n"
 	"                 VMs that were released to it and of which nothing is known are taken "
 	"back;\n"
@@ -111,6 +113,27 @@ static bool parse(int argc, char **argv, struct recovery *recovery, const char *
 	return true;
 }
 
+/*
+ * Of a VM that was given away, all that is left to do waits for the other host. Not so where it is
+ * this host's: what goes on would be in the way of its start.
+ */
+static int go_on_later(const char *hop, enum hop_state state, const json_t *facts, void *context,
+		       struct error **err)
+{
+	const struct recovery *recovery = context;
+	auto_error why = NULL;
+
+	(void)facts;
+	(void)err;
+	if ((state != HOP_RELEASED && state != HOP_GONE) || keeper_lives(hop))
+		return 0;
+	if (recover_later(hop, recovery->fleet, recovery->rsh, &why) < 0)
+		cmd_complain("hop %s: %s; run `edgehop recover`", hop, error_text(why));
+	else
+		printf("hop %s: its recovery goes on in the background\n", hop);
+	return 0;
+}
+
 static void ask_whether_taken_back(const struct recovery *recovery)
 {
 	auto_error why = NULL;
@@ -148,6 +171,8 @@ int cmd_recover(int argc, char **argv)
 		ask_whether_taken_back(&recovery);
 	if (recovery.status == CMD_RECOVER && recovery.unreadable)
 		return CMD_RECOVER;
+	if (recovery.boot && journal_each_open(go_on_later, &recovery, &why) < 0)
+		cmd_complain("%s", error_text(why));
 	if (endpoints_purge(journal_knows_open, NULL, &why) < 0)
 		cmd_complain("%s", error_text(why));
 	if (recovery.count == 0)

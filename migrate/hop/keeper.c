@@ -88,7 +88,8 @@ static void detach(int log_fd, int keep)
 	log_set_level(LOG_LEVEL_INFO);
 }
 
-static void end_after_death(const struct keeper_job *job, int wait_status)
+/* why: there is no worker */
+static _Noreturn void end_by_recovery(const struct keeper_job *job, const char *why)
 {
 	const char *outcome = "nothing is known of the VM";
 	auto_free char *text = NULL;
@@ -96,13 +97,8 @@ static void end_after_death(const struct keeper_job *job, int wait_status)
 	auto_json end = NULL;
 	int status;
 
-	if (WIFSIGNALED(wait_status))
-		log_error("the worker was killed by signal %d; recovering", WTERMSIG(wait_status));
-	else
-		log_error("the worker ended with status %d and no word; recovering",
-			  WEXITSTATUS(wait_status));
 	status = job->recover(job->hop, job->context, &outcome);
-	if (asprintf(&text, "the hop's worker died; %s", outcome) < 0)
+	if (asprintf(&text, "%s; %s", why, outcome) < 0)
 		text = NULL;
 	history_note_quietly(job->hop, text ? text : outcome);
 	report = history_read(job->hop, NULL);
@@ -111,6 +107,23 @@ static void end_after_death(const struct keeper_job *job, int wait_status)
 			report);
 	keeper_write_end(job->hop, end);
 	_exit(status);
+}
+
+static _Noreturn void end_after_death(const struct keeper_job *job, int wait_status)
+{
+	if (WIFSIGNALED(wait_status))
+		log_error("the worker was killed by signal %d; recovering", WTERMSIG(wait_status));
+	else
+		log_error("the worker ended with status %d and no word; recovering",
+			  WEXITSTATUS(wait_status));
+	end_by_recovery(job, "the hop's worker died");
+}
+
+static void say_ready(int ready)
+{
+	if (write(ready, "", 1) != 1)
+		_exit(1);
+	close(ready);
 }
 
 static _Noreturn void keep(const struct keeper_job *job, int ready)
@@ -125,6 +138,10 @@ static _Noreturn void keep(const struct keeper_job *job, int ready)
 	own_lock = write_pid(job->hop, "keeper", &why);
 	if (own_lock < 0)
 		give_up(ready, why);
+	if (!job->work) {
+		say_ready(ready);
+		end_by_recovery(job, "the hop's host was down");
+	}
 	worker = fork();
 	if (worker < 0) {
 		error_errno(&why, "fork");
@@ -135,9 +152,7 @@ static _Noreturn void keep(const struct keeper_job *job, int ready)
 		close(own_lock); /* inherited, it would outlive the keeper */
 		if (write_pid(job->hop, "worker", &why) < 0)
 			give_up(ready, why);
-		if (write(ready, "", 1) != 1)
-			_exit(1);
-		close(ready);
+		say_ready(ready);
 		exit(job->work(job->context));
 	}
 	close(ready);

@@ -15,7 +15,7 @@
  */
 struct keeper_job {
 	const char *hop;
-	/* Runs in the worker; returns its exit status. */
+	/* Runs in the worker; returns its exit status. NULL: there is none, only the recovery. */
 	int (*work)(void *context);
 	/*
 	 * Runs in the keeper after the worker died without an end; returns the hop's exit status.

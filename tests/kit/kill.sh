@@ -40,7 +40,11 @@ worker_dies()
 	hit "$1" "$2" || fail "the hop never came to $2: $(cat "$scratch/hop.out")"
 }
 
-# Beside what the host's boot does: nothing. Labs whose hosts do not recover by themselves have another.
+# While a host is off, and beside what its boot does: nothing. Tests have others.
+power_is_off()
+{
+	:
+}
 power_returns()
 {
 	:
@@ -55,6 +59,7 @@ host_dies()
 	hop=$!
 	wait_for "${kill_patience:-90}" hit "$1" "$2" || fail "the hop never came to $2: $(cat "$scratch/hop.out")"
 	lab power-off "$1"
+	power_is_off "$1"
 	sleep 1
 	lab power-on "$1" # recovers, and starts what this host owns
 	power_returns "$1"
