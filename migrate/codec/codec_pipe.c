@@ -22,6 +22,7 @@
 #include "migrate/codec/disk_encoder.h"
 #include "migrate/codec/link_meter.h"
 #include "migrate/codec/stream_decoder.h"
+#include "migrate/codec/way_back.h"
 
 #define LOG_MODULE "codec"
 
@@ -30,7 +31,7 @@
  *
  * One thread, non-blocking sockets, a poll loop. Forth: what was read goes into the coder (an
  * encoder or a decoder), what that makes into `out`, and from there into the far socket; nothing is
- * read while `out` is full. Back: bytes are copied as they come.
+ * read while `out` is full. Back: way_back.h.
  *
  * What an encoder's link takes, and what of the hypervisor's stream has arrived, link_meter.h
  * tells. What digests for the offer took is not counted as coding: it is the same whatever way is
@@ -38,7 +39,6 @@
  */
 #define IN_SIZE	    (64u << 10)
 #define OUT_FULL    (128u << 10)
-#define BACK_SIZE   4096
 #define TURNS	    8
 #define TICK_MS	    50
 #define LINK_BUFFER (128 << 10)
@@ -54,16 +54,12 @@ struct codec_pipe {
 	pthread_t thread;
 
 	/* the thread's own */
-	struct held_pages *held; /* a memory decoder's offer, */
-	bool offered;		 /* which is on its way whole */
 	uint8_t in[IN_SIZE];
 	size_t in_start, in_end;
 	bool in_ended, coder_ended, out_ended;
 	struct byte_queue out;
 	uint64_t given; /* bytes put into `to` */
-	uint8_t back[BACK_SIZE];
-	size_t back_start, back_end;
-	bool back_ended, back_shut;
+	struct way_back back;
 
 	/* an encoder's */
 	codec_pipe_delivered *delivered;
@@ -77,7 +73,6 @@ struct codec_pipe {
 	pthread_mutex_t lock;	       /* of what follows */
 	void *object;		       /* the coder's */
 	struct codec_control *control; /* NULL: it decodes */
-	struct known_pages *known;     /* a memory encoder's */
 	struct codec_pipe_stats stats;
 	struct error *why;
 };
@@ -171,35 +166,46 @@ static int idle(struct codec_pipe *p, struct error **err)
 	return 0;
 }
 
-/* ---- What the destination has already: memory's ---- */
+/* ---- What the destination has already ---- */
 
-/* An encoder that does not know yet what needs no sending. */
+/* An encoder that has to know first what needs no sending. */
 static bool awaits_offer(const struct codec_pipe *p)
 {
-	return p->known && !known_pages_complete(p->known);
+	return p->control && !known_pages_complete(p->back.known) && p->coder->awaits(p->object);
 }
 
-/* Takes what is the offer's out of what came back. */
-static int take_offer(struct codec_pipe *p, struct error **err)
+/* A decoder whose encoder waits for that. */
+static bool is_asked(const struct codec_pipe *p)
 {
-	size_t used;
-
-	if (known_pages_feed(p->known, p->back + p->back_start, p->back_end - p->back_start, &used,
-			     err) < 0)
-		return -1;
-	p->back_start += used;
-	if (!awaits_offer(p) && known_pages_count(p->known)) {
-		p->stats.offered = known_pages_count(p->known);
-		p->coder->know(p->object, p->known);
-	}
-	return 0;
+	return !p->control && p->coder->asked(p->object);
 }
 
 static int take_known(void *arg, uint64_t page, uint8_t *content, struct error **err)
 {
 	struct codec_pipe *p = arg;
 
-	return held_pages_take(p->held, page, content, err);
+	return held_pages_take(p->back.held, page, content, err);
+}
+
+static int encoder_back(struct codec_pipe *p, struct error **err)
+{
+	struct known_pages *known = p->back.known;
+	bool knew = known_pages_complete(known);
+
+	if (way_back_encoder(&p->back, p->to, p->from, p->in_ended, err) < 0)
+		return -1;
+	if (!knew && known_pages_complete(known) && known_pages_count(known)) {
+		p->stats.offered = known_pages_count(known);
+		p->coder->know(p->object, known);
+	}
+	return 0;
+}
+
+static int move_back(struct codec_pipe *p, struct error **err)
+{
+	return p->control
+		       ? encoder_back(p, err)
+		       : way_back_decoder(&p->back, p->to, p->from, is_asked(p), p->in_ended, err);
 }
 
 /* ---- Moving bytes; under lock ---- */
@@ -260,48 +266,6 @@ static int give_some(struct codec_pipe *p, struct error **err)
 	return 1;
 }
 
-/* There is more of the offer, and room for it. */
-static bool makes_offer(const struct codec_pipe *p)
-{
-	return p->held && !p->offered && p->back_start == p->back_end;
-}
-
-static int copy_back(struct codec_pipe *p, struct error **err)
-{
-	ssize_t n;
-
-	if (makes_offer(p)) {
-		p->back_start = 0;
-		p->back_end = held_pages_offer(p->held, p->back, BACK_SIZE);
-		p->offered = p->back_end == 0;
-	}
-	if (p->back_start == p->back_end && !p->back_ended) {
-		n = recv(p->to, p->back, BACK_SIZE, MSG_DONTWAIT);
-		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			return error_errno(err, "the stream's way back");
-		p->back_ended = n == 0;
-		p->back_start = 0;
-		p->back_end = n > 0 ? (size_t)n : 0;
-		if (awaits_offer(p) && take_offer(p, err) < 0)
-			return -1;
-	}
-	if (p->back_start < p->back_end) {
-		n = send(p->from, p->back + p->back_start, p->back_end - p->back_start,
-			 MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n > 0)
-			p->back_start += (size_t)n;
-		else if (p->in_ended)
-			p->back_start = p->back_end; /* nobody is there to hear it */
-		else if (errno != EAGAIN && errno != EINTR)
-			return error_errno(err, "the stream's way back");
-	}
-	if (p->back_ended && p->back_start == p->back_end && !p->back_shut) {
-		shutdown(p->from, SHUT_WR);
-		p->back_shut = true;
-	}
-	return 0;
-}
-
 /* 1: both directions have ended; 2: there is more to do at once; -1. */
 static int work(struct codec_pipe *p, struct error **err)
 {
@@ -315,11 +279,11 @@ static int work(struct codec_pipe *p, struct error **err)
 		if (took < 0 || gave < 0)
 			return -1;
 	}
-	if (copy_back(p, err) < 0)
+	if (move_back(p, err) < 0)
 		return -1;
-	if (p->out_ended && p->back_shut)
+	if (p->out_ended && p->back.shut)
 		return 1;
-	return took || gave || makes_offer(p) ? 2 : 0;
+	return took || gave || way_back_makes_offer(&p->back, is_asked(p)) ? 2 : 0;
 }
 
 /* ---- The thread ---- */
@@ -339,9 +303,9 @@ static int pipe_loop(struct codec_pipe *p, struct error **err)
 		if (!p->in_ended && p->in_start == p->in_end && !awaits_offer(p) &&
 		    byte_queue_length(&p->out) < OUT_FULL)
 			f[1].events |= POLLIN;
-		if (p->back_start < p->back_end)
+		if (way_back_is_full(&p->back))
 			f[1].events |= POLLOUT;
-		else if (!p->back_ended)
+		else if (!p->back.ended)
 			f[2].events |= POLLIN;
 		if (byte_queue_length(&p->out))
 			f[2].events |= POLLOUT;
@@ -399,8 +363,8 @@ static void pipe_free(struct codec_pipe *p)
 {
 	p->coder->destroy(p->object);
 	codec_control_destroy(p->control);
-	known_pages_destroy(p->known);
-	held_pages_destroy(p->held);
+	known_pages_destroy(p->back.known);
+	held_pages_destroy(p->back.held);
 	byte_queue_clear(&p->out);
 	cleanup_close(&p->listen_fd);
 	cleanup_close(&p->from);
@@ -466,9 +430,9 @@ struct codec_pipe *codec_pipe_encode(int in_fd, bool listens, int link_fd,
 	else
 		p->object = stream_encoder_create(options->format, options->pages, &options->codec,
 						  err);
-	if (p->object && p->coder->know)
-		p->known = known_pages_create(options->offer_most, err);
-	if (p->object && (p->known || !p->coder->know))
+	if (p->object)
+		p->back.known = known_pages_create(options->offer_most, err);
+	if (p->back.known)
 		p->control = codec_control_create(options->codec.lanes, options->strongest, err);
 	if (!p->control) {
 		pipe_free(p);
@@ -478,41 +442,45 @@ struct codec_pipe *codec_pipe_encode(int in_fd, bool listens, int link_fd,
 	return start(p, err);
 }
 
-/* object: NULL with *err. */
-static struct codec_pipe *start_decoder(struct codec_pipe *p, void *object, struct error **err)
+static void *make_memory_decoder(struct codec_pipe *p, const struct decoder_options *options,
+				 struct error **err)
 {
-	p->object = object;
-	if (object)
-		return start(p, err);
-	pipe_free(p);
-	return NULL;
+	struct stream_decoder *d =
+		stream_decoder_create(&options->limits, options->guest_pages, err);
+
+	if (d)
+		stream_decoder_know(d, take_known, p);
+	return d;
 }
 
-struct codec_pipe *codec_pipe_decode(int link_fd, int out_fd, const struct decoder_limits *limits,
-				     uint64_t guest_pages, struct held_pages *held,
-				     struct error **err)
+static void *make_disk_decoder(struct codec_pipe *p, const struct decoder_options *options,
+			       struct error **err)
 {
-	struct codec_pipe *p = create(link_fd, -1, out_fd, &coder_memory_decoder, err);
+	struct disk_decoder *d = disk_decoder_create(&options->limits, err);
 
-	struct stream_decoder *decoder;
+	if (d)
+		disk_decoder_know(d, take_known, p);
+	return d;
+}
+
+struct codec_pipe *codec_pipe_decode(int link_fd, int out_fd, const struct decoder_options *options,
+				     struct held_pages *held, struct error **err)
+{
+	struct codec_pipe *p =
+		create(link_fd, -1, out_fd,
+		       options->disk ? &coder_disk_decoder : &coder_memory_decoder, err);
 
 	if (!p) {
 		held_pages_destroy(held);
 		return NULL;
 	}
-	p->held = held;
-	decoder = stream_decoder_create(limits, guest_pages, err);
-	if (decoder)
-		stream_decoder_know(decoder, take_known, p);
-	return start_decoder(p, decoder, err);
-}
-
-struct codec_pipe *codec_pipe_decode_disk(int link_fd, int out_fd,
-					  const struct decoder_limits *limits, struct error **err)
-{
-	struct codec_pipe *p = create(link_fd, -1, out_fd, &coder_disk_decoder, err);
-
-	return p ? start_decoder(p, disk_decoder_create(limits, err), err) : NULL;
+	p->back.held = held;
+	p->object = options->disk ? make_disk_decoder(p, options, err)
+				  : make_memory_decoder(p, options, err);
+	if (p->object)
+		return start(p, err);
+	pipe_free(p);
+	return NULL;
 }
 
 void codec_pipe_destroy(struct codec_pipe *p)

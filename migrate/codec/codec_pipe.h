@@ -10,9 +10,9 @@
 /*
  * A hypervisor's memory stream, or a disk's, on its way through an encoder, or out of a decoder, in
  * a thread of its own (and those of the encoder's lanes). What comes back (the return path, an NBD
- * server's replies) goes through unchanged, but that memory's decoder puts an offer (known_pages.h)
- * before it, and the encoder takes it off again. Until the offer is there the encoder takes nothing
- * from the hypervisor: what it would send might need no sending.
+ * server's replies) goes through unchanged, with the decoder's offer beside it (way_back.h). Until
+ * the offer is there the encoder takes nothing from the hypervisor, but for the handshake of an NBD
+ * client: what it would send might need no sending.
  *
  *     hypervisor <==> encoder <==> relay, channel ... relay <==> decoder <==> hypervisor
  *
@@ -30,11 +30,11 @@ typedef uint64_t codec_pipe_delivered(void *arg);
 struct encoder_options {
 	enum coded_format format;
 	uint64_t pages; /* as stream_encoder_create */
-	/* it is an NBD client's stream (disk_encoder.h); format, pages, offer_most: of no use */
+	/* it is an NBD client's stream (disk_encoder.h); format, pages: of no use */
 	bool disk;
 	struct codec_options codec;
-	enum control_way strongest; /* the last way that may be taken */
-	uint64_t offer_most;	    /* memory's pages that may be offered: known_pages_create */
+	enum control_way strongest;	 /* the last way that may be taken */
+	uint64_t offer_most;		 /* pages that may be offered: known_pages_create */
 	codec_pipe_delivered *delivered; /* for the link's rate */
 	void *arg;
 };
@@ -46,17 +46,15 @@ struct encoder_options {
 struct codec_pipe *codec_pipe_encode(int in_fd, bool listens, int link_fd,
 				     const struct encoder_options *options, struct error **err);
 
-/*
- * guest_pages: as stream_decoder_create. held: what is offered. The descriptors and `held` are
- * taken over, also on failure.
- */
-struct codec_pipe *codec_pipe_decode(int link_fd, int out_fd, const struct decoder_limits *limits,
-				     uint64_t guest_pages, struct held_pages *held,
-				     struct error **err);
+struct decoder_options {
+	struct decoder_limits limits;
+	bool disk;	      /* it is an NBD server's stream (disk_decoder.h) */
+	uint64_t guest_pages; /* else: as stream_decoder_create */
+};
 
-/* The same for a disk's. */
-struct codec_pipe *codec_pipe_decode_disk(int link_fd, int out_fd,
-					  const struct decoder_limits *limits, struct error **err);
+/* held: what is offered. It and the descriptors are taken over, also on failure. */
+struct codec_pipe *codec_pipe_decode(int link_fd, int out_fd, const struct decoder_options *options,
+				     struct held_pages *held, struct error **err);
 
 /* Stops wherever it is, closes both ends. Takes NULL. */
 void codec_pipe_destroy(struct codec_pipe *pipe);

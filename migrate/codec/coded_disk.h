@@ -15,6 +15,7 @@
  *	packed	be32 bytes that it becomes, at most CODED_TEXT_MOST; a text as a zstd frame
  *	units	a part of the codec's stream, cut anywhere; a unit is the number of a block of 4 KiB
  *		of the disk, of 1 to 4 pieces
+ *	ask	at most once: for the other end's offer (way_back.h)
  *	end	of the stream
  *
  * All units that a text asks for come before the next text, and before the end.
@@ -34,7 +35,8 @@ enum coded_disk_record {
 	CODED_DISK_TEXT = 1,
 	CODED_DISK_PACKED,
 	CODED_DISK_UNITS,
-	CODED_DISK_END
+	CODED_DISK_END,
+	CODED_DISK_ASK
 };
 
 #endif

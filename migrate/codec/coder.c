@@ -51,6 +51,13 @@ static void memory_encode_know(void *self, struct known_pages *known)
 	stream_encoder_know(self, known);
 }
 
+/* Of both ends: memory's offer is made at once, and awaited. */
+static bool memory_is_ready(const void *self)
+{
+	(void)self;
+	return true;
+}
+
 static int memory_decode_feed(void *self, const uint8_t *bytes, size_t n, size_t *used,
 			      struct byte_queue *out, struct error **err)
 {
@@ -77,11 +84,13 @@ const struct coder coder_memory_encoder = {
 	.use = memory_encode_use,
 	.stats = memory_encode_stats,
 	.know = memory_encode_know,
+	.awaits = memory_is_ready,
 };
 const struct coder coder_memory_decoder = {
 	.feed = memory_decode_feed,
 	.end = memory_decode_end,
 	.destroy = memory_decode_destroy,
+	.asked = memory_is_ready,
 };
 
 /* ---- Disk ---- */
@@ -123,6 +132,16 @@ static void disk_encode_stats(const void *self, struct stream_encoder_stats *sta
 	disk_encoder_stats(self, stats);
 }
 
+static void disk_encode_know(void *self, struct known_pages *known)
+{
+	disk_encoder_know(self, known);
+}
+
+static bool disk_encode_awaits(const void *self)
+{
+	return disk_encoder_asks(self);
+}
+
 static int disk_decode_feed(void *self, const uint8_t *bytes, size_t n, size_t *used,
 			    struct byte_queue *out, struct error **err)
 {
@@ -140,6 +159,11 @@ static void disk_decode_destroy(void *self)
 	disk_decoder_destroy(self);
 }
 
+static bool disk_decode_asked(const void *self)
+{
+	return disk_decoder_asked(self);
+}
+
 const struct coder coder_disk_encoder = {
 	.feed = disk_encode_feed,
 	.end = disk_encode_end,
@@ -148,9 +172,12 @@ const struct coder coder_disk_encoder = {
 	.flush = disk_encode_flush,
 	.use = disk_encode_use,
 	.stats = disk_encode_stats,
+	.know = disk_encode_know,
+	.awaits = disk_encode_awaits,
 };
 const struct coder coder_disk_decoder = {
 	.feed = disk_decode_feed,
 	.end = disk_decode_end,
 	.destroy = disk_decode_destroy,
+	.asked = disk_decode_asked,
 };

@@ -28,8 +28,12 @@ struct coder {
 	int (*flush)(void *self, struct byte_queue *out, struct error **err);
 	void (*use)(void *self, struct codec_way way);
 	void (*stats)(const void *self, struct stream_encoder_stats *stats);
-	/* a memory encoder's, else NULL: there is no offer to it */
 	void (*know)(void *self, struct known_pages *known);
+	/* what it takes next is better taken with the offer known */
+	bool (*awaits)(const void *self);
+
+	/* a decoder's: the encoder is ready for the offer */
+	bool (*asked)(const void *self);
 };
 
 extern const struct coder coder_memory_encoder, coder_memory_decoder, coder_disk_encoder,

@@ -31,7 +31,7 @@ enum part {
 
 struct disk_decoder {
 	struct cutter cutter;
-	bool over;
+	bool over, asked;
 	enum coded_disk_record record; /* whose body passes */
 	uint32_t body;		       /* bytes of it to come */
 	struct page_decoder *blocks;
@@ -116,6 +116,8 @@ static bool may_come(const struct disk_decoder *d, unsigned type, uint32_t size)
 		return size > 0;
 	case CODED_DISK_END:
 		return !d->awaited && size == 0;
+	case CODED_DISK_ASK:
+		return !d->asked && size == 0;
 	default:
 		return false;
 	}
@@ -135,6 +137,7 @@ static int take_record(struct disk_decoder *d, const uint8_t *bytes, struct erro
 	cutter_await(&d->cutter, size, PART_RECORD, CODED_DISK_RECORD_SIZE);
 	if (type == CODED_DISK_TEXT || type == CODED_DISK_PACKED)
 		d->text_size = d->text_at = d->packed_size = 0;
+	d->asked |= type == CODED_DISK_ASK;
 	if (type != CODED_DISK_END)
 		return 0;
 	d->over = true;
@@ -200,6 +203,16 @@ struct disk_decoder *disk_decoder_create(const struct decoder_limits *limits, st
 		return d;
 	disk_decoder_destroy(d);
 	return NULL;
+}
+
+void disk_decoder_know(struct disk_decoder *d, decoder_known *known, void *arg)
+{
+	page_decoder_know(d->blocks, known, arg);
+}
+
+bool disk_decoder_asked(const struct disk_decoder *d)
+{
+	return d->asked;
 }
 
 void disk_decoder_destroy(struct disk_decoder *d)

@@ -35,6 +35,12 @@ void disk_decoder_destroy(struct disk_decoder *d); /* takes NULL */
 int disk_decoder_feed(struct disk_decoder *d, const uint8_t *bytes, size_t n, size_t *used,
 		      struct byte_queue *out, struct error **err);
 
+/* As page_decoder_know. */
+void disk_decoder_know(struct disk_decoder *d, decoder_known *known, void *arg);
+
+/* The encoder is ready for an offer. */
+bool disk_decoder_asked(const struct disk_decoder *d);
+
 /* The stream ended here. EPROTO: in the middle. */
 int disk_decoder_end(const struct disk_decoder *d, struct error **err);
 

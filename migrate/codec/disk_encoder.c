@@ -34,6 +34,7 @@ struct disk_encoder {
 	size_t item, pieces; /* the last item's start, and its pieces; of an empty text: nothing */
 	bool batch;	     /* there are blocks in it */
 	bool begun;	     /* the header is out */
+	bool asked;	     /* for what the other end has */
 	uint64_t before;     /* bytes in `out` when the call began */
 	struct stream_encoder_stats stats;
 };
@@ -197,13 +198,35 @@ static int end_call(struct disk_encoder *e, int result)
 	return result;
 }
 
+/* With the first request, not before: NBD's servers give the handshake no more than 10 s. */
+static int ask(struct disk_encoder *e, struct error **err)
+{
+	if (e->asked || !nbd_reader_asked(e->reader))
+		return 0;
+	e->asked = true;
+	return record_put(e->out, CODED_DISK_ASK, NULL, 0, err);
+}
+
 int disk_encoder_feed(struct disk_encoder *e, const uint8_t *bytes, size_t n,
 		      struct byte_queue *out, struct error **err)
 {
+	int result;
+
 	if (begin_call(e, out, err) < 0)
 		return -1;
 	e->stats.bytes_in += n;
-	return end_call(e, nbd_reader_feed(e->reader, bytes, n, err));
+	result = nbd_reader_feed(e->reader, bytes, n, err);
+	return end_call(e, result < 0 ? -1 : ask(e, err));
+}
+
+bool disk_encoder_asks(const struct disk_encoder *e)
+{
+	return e->asked;
+}
+
+void disk_encoder_know(struct disk_encoder *e, struct known_pages *known)
+{
+	page_encoder_know(e->blocks, known);
 }
 
 bool disk_encoder_waits(const struct disk_encoder *e)

@@ -23,6 +23,12 @@ void disk_encoder_destroy(struct disk_encoder *e); /* takes NULL */
 /* How blocks are coded from the next batch on. */
 void disk_encoder_use(struct disk_encoder *e, struct codec_way way);
 
+/* As page_front_know. */
+void disk_encoder_know(struct disk_encoder *e, struct known_pages *known);
+
+/* It has asked for what the other end knows, and has to be told before more is fed. */
+bool disk_encoder_asks(const struct disk_encoder *e);
+
 /*
  * The next n bytes; what is ready is appended to `out`. ENOMEM, EIO; afterwards only destroy is of
  * use.

@@ -77,8 +77,7 @@ static int take_header(struct known_pages *k, struct error **err)
 	k->pages = get_be32(p + 8);
 	if (k->pages > k->most)
 		return error_set(err, EPROTO,
-				 "offer of pages: found %u, expected at most %" PRIu64
-				 ", which the guest has",
+				 "offer of pages: found %u, expected at most %" PRIu64,
 				 k->pages, k->most);
 	k->begun = true;
 	if (k->pages == 0)

@@ -9,11 +9,12 @@
 #include "common/error.h"
 
 /*
- * Pages that the decoder's end has from elsewhere, a checkpoint of the guest's last stay: it offers
- * their digests (page_mac.h), and where the encoder has a page of that digest, a reference is sent
- * in its place, whatever number the page had then.
+ * Pages, or blocks of a disk, that the decoder's end has from elsewhere: a checkpoint of the
+ *guest's last stay, the disk that it left then, base images. It offers their digests (page_mac.h),
+ *and where the encoder has a page of that digest, a reference is sent in its place, whatever number
+ * the page had there.
  *
- * The offer comes on the way back, before anything else does. Integers are big-endian:
+ * The offer comes on the way back (way_back.h). Integers are big-endian:
  *
  *	be32 magic, u8 version, 3 * u8 0, be32 pages (0: there is nothing), be32 0, the key;
  *	for each page its digest; zeroes: this one can't be had after all
@@ -21,6 +22,18 @@
 #define OFFER_MAGIC	  0x4548434bu /* "EHCK" */
 #define OFFER_VERSION	  1
 #define OFFER_HEADER_SIZE 48u
+#define OFFER_PAGE	  4096u
+
+/*
+ * For so many pages of a guest, or blocks of its disk, so many may be offered: at 16 bytes each
+ * never more than 1.6 % of what they might spare.
+ */
+#define OFFER_FACTOR 4u
+#define OFFER_MOST   (1u << 30)
+static inline uint64_t offer_most(uint64_t pages)
+{
+	return pages < OFFER_MOST / OFFER_FACTOR ? pages * OFFER_FACTOR : OFFER_MOST;
+}
 
 /*
  * The encoder's end: what was offered.
@@ -33,7 +46,7 @@ struct known_pages;
 
 #define KNOWN_NOWHERE UINT32_MAX
 
-/* most: pages that may be offered, at most 2^30. ENOMEM. */
+/* most: pages that may be offered, at most OFFER_MOST. ENOMEM. */
 struct known_pages *known_pages_create(uint64_t most, struct error **err);
 void known_pages_destroy(struct known_pages *k); /* takes NULL */
 
@@ -54,18 +67,28 @@ uint32_t known_pages_count(const struct known_pages *k);
 uint32_t known_pages_find(struct known_pages *k, const uint8_t *content);
 
 /*
- * The decoder's end: pages in a file, which it offers, and takes by their number.
+ * The decoder's end: pages in files, which it offers, and takes by their number.
  *
- * Nothing of the file is trusted to stay as it is: what is taken is digested again. Memory: 16
- * bytes for each page. Not thread-safe.
+ * Nothing of a file is trusted to stay as it is: what is taken is digested again. Memory: 16 bytes
+ * for each page, 32 for each of an image's stretches between holes. Not thread-safe.
  */
 struct held_pages;
 
+#define HELD_FILES_MOST 8u
+
+/* A file of which pages of 4096 bytes are offered; read by pread. */
+struct held_file {
+	int fd;
+	uint64_t offset; /* of the first one */
+	uint32_t pages;	 /* 0: an image, all there are up to its end, but for holes */
+};
+
 /*
- * fd: a file, read by pread, with so many pages of 4096 bytes from the offset on; taken over, also
- * on failure; -1, with 0 pages: there are none. A key is drawn. ENOMEM, EIO.
+ * Files, in this order, at most HELD_FILES_MOST; their descriptors are taken over, also on failure.
+ * Of more than `most` pages the last ones are left out. A key is drawn. ENOMEM, EIO.
  */
-struct held_pages *held_pages_create(int fd, uint64_t offset, uint32_t pages, struct error **err);
+struct held_pages *held_pages_create(const struct held_file *files, size_t count, uint64_t most,
+				     struct error **err);
 void held_pages_destroy(struct held_pages *h); /* takes NULL */
 
 /*

@@ -23,6 +23,9 @@ void fleet_free(struct fleet *fleet)
 	free(fleet->hosts);
 	free(fleet->sites);
 	free(fleet->paths);
+	for (size_t i = 0; i < fleet->base_image_count; i++)
+		free(fleet->base_images[i]);
+	free(fleet->base_images);
 	free(fleet);
 }
 
@@ -178,4 +181,7 @@ void fleet_dump(const struct fleet *fleet, FILE *out)
 		fleet->resume_ns ? units_duration_exact(fleet->resume_ns, buf) : "off");
 	fprintf(out, "join-timeout: %s\n", units_duration_exact(fleet->join_ns, buf));
 	dump_checkpoints(&fleet->checkpoints, out);
+	fprintf(out, "base-images:%s\n", fleet->base_image_count ? "" : " []");
+	for (size_t i = 0; i < fleet->base_image_count; i++)
+		fprintf(out, "  - \"%s\"\n", fleet->base_images[i]);
 }

@@ -81,6 +81,9 @@ struct fleet {
 	int64_t resume_ns; /* how long a hop waits when all paths are lost; 0: not at all */
 	int64_t join_ns;   /* how long the vNIC switch waits for connections to join */
 	struct fleet_checkpoints checkpoints;
+	/* paths of images whose content VMs here may share: operating systems, say */
+	char **base_images;
+	size_t base_image_count;
 };
 
 /* path NULL: PLACE_CONFIG. The caller frees it with fleet_free. */

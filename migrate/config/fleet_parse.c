@@ -14,6 +14,7 @@
 
 #define ENTRIES_MOST 1024
 #define BRIDGES_MOST 64
+#define IMAGES_MOST  6 /* what is offered beside them is a file, too: HELD_FILES_MOST */
 
 #define DEFAULT_SSH_PORT  22
 #define DEFAULT_HOLD_NS	  (60 * NS_PER_SEC)
@@ -187,6 +188,13 @@ static int read_checkpoints(const struct yaml_node *node, void *into, struct err
 	return yaml_read_map(node, fields, ARRAY_SIZE(fields), into, err);
 }
 
+static int read_base_image(const struct yaml_node *node, void *item, struct error **err)
+{
+	if (yaml_kind(node) != YAML_SCALAR || !value_path(yaml_text(node), item))
+		return yaml_unexpected(err, node, PATH_EXPECTED);
+	return 0;
+}
+
 static int read_fleet(const struct yaml_node *root, struct fleet *fleet, struct error **err)
 {
 	static const struct yaml_items hosts = {YAML_MAP, ENTRIES_MOST, sizeof(struct fleet_host),
@@ -195,6 +203,8 @@ static int read_fleet(const struct yaml_node *root, struct fleet *fleet, struct 
 						read_site};
 	static const struct yaml_items paths = {YAML_MAP, ENTRIES_MOST, sizeof(struct fleet_path),
 						read_path};
+	static const struct yaml_items images = {YAML_LIST, IMAGES_MOST, sizeof(char *),
+						 read_base_image};
 	static const struct yaml_field fields[] = {
 		YAML_ITEMS(struct fleet, hosts, host_count, "hosts", hosts, "a map of hosts"),
 		YAML_ITEMS(struct fleet, sites, site_count, "sites", sites, "a map of sites"),
@@ -209,6 +219,12 @@ static int read_fleet(const struct yaml_node *root, struct fleet *fleet, struct 
 		 .optional = true,
 		 .offset = offsetof(struct fleet, checkpoints),
 		 .map = read_checkpoints},
+		{.key = "base-images",
+		 .expected = "a list of the paths of images",
+		 .optional = true,
+		 .offset = offsetof(struct fleet, base_images),
+		 .count_offset = offsetof(struct fleet, base_image_count),
+		 .items = &images},
 	};
 
 	fleet->checkpoints = default_checkpoints;

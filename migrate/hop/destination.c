@@ -435,6 +435,7 @@ int destination_work(void *arg)
 	int status = 0;
 
 	log_set_hop(d.job->facts->hop);
+	destination_no_old_disks(&d);
 	if (begin(&d, &why) < 0)
 		status = 1;
 	else if (listen_for_source(&d, &why) < 0 || run(&d, &why) < 0)
@@ -449,6 +450,7 @@ int destination_work(void *arg)
 	json_decref(d.answer);
 	free(d.digests);
 	disk_set_close(&d.carried);
+	destination_drop_old_disks(&d);
 	hop_env_clear(&d.env);
 	if (d.vm_lock >= 0)
 		close(d.vm_lock);

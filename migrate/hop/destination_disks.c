@@ -76,12 +76,13 @@ static int open_carried(struct destination *d, const json_t *request, struct err
 }
 
 /* What an earlier stay left stays where a driver makes use of it. */
-static int make_folder(const struct destination *d, const uint64_t *sizes, struct error **err)
+static int make_folder(struct destination *d, const uint64_t *sizes, struct error **err)
 {
 	const struct hop_facts *facts = d->env.facts;
 	struct owner source = hop_owner_source(facts);
 	uint64_t made[VM_DISKS_MOST];
 
+	destination_keep_old_disks(d, sizes);
 	if (d->carried.count == 0)
 		return vm_store_make_incoming(facts->vm, &source, sizes, err);
 	for (size_t i = 0; i < facts->vm->disk_count; i++)
@@ -124,10 +125,15 @@ int destination_export_disks(struct destination *d, struct error **err)
 
 static int receive_mirror(struct destination *d, size_t i, bool coded, struct error **err)
 {
+	struct door_decoding decoding = {0};
 	char channel[DISK_CHANNEL], path[PATH_MAX];
 	int fd = hop_env_path(&d->env, path, NBD_SOCKET, err) < 0 ? -1 : local_connect(path, err);
 
-	return fd < 0 ? -1 : destination_relay(d, disk_channel(i, 0, channel), coded, fd, err);
+	if (fd < 0)
+		return -1;
+	if (coded)
+		destination_know_disk(d, i, &decoding);
+	return destination_relay(d, disk_channel(i, 0, channel), coded ? &decoding : NULL, fd, err);
 }
 
 static int receive_carried(struct destination *d, size_t i, struct error **err)
@@ -144,7 +150,7 @@ static int receive_carried(struct destination *d, size_t i, struct error **err)
 	if (result < 0)
 		return -1;
 	for (; result == 0 && attached < n; attached++)
-		result = destination_relay(d, disk_channel(i, attached, channel), false,
+		result = destination_relay(d, disk_channel(i, attached, channel), NULL,
 					   fds[attached], err);
 	for (; attached < n; attached++)
 		close(fds[attached]);

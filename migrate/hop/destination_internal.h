@@ -22,7 +22,8 @@ struct destination {
 	struct control *control; /* NULL: lost */
 	json_t *answer;		 /* to the request that is being served: what it adds is told */
 	struct disk_set carried; /* disks that a driver of ours receives */
-	uint64_t *digests;	 /* of the arrived guest's pages, for compare.c; NULL: not taken */
+	int old_disks[VM_DISKS_MOST]; /* that the VM left here at its last stay; -1: none */
+	uint64_t *digests; /* of the arrived guest's pages, for compare.c; NULL: not taken */
 	uint64_t digest_count;
 	bool moving; /* disks' and memory's channels may be there, and matter */
 	bool journalled, prepared, accepted, refused;
@@ -41,10 +42,21 @@ destination_request destination_tunnel, destination_incoming, destination_disk, 
 
 /*
  * The source's channel of a disk, of that name, joined to a stream socket, which is taken over.
- * coded: the source has coded it.
+ * decoding: the source has coded it; NULL: it has not.
  */
-int destination_relay(struct destination *d, const char *channel, bool coded, int fd,
-		      struct error **err);
+int destination_relay(struct destination *d, const char *channel,
+		      const struct door_decoding *decoding, int fd, struct error **err);
+
+/*
+ * destination_known.c: how a coded stream is decoded, and what of it is here already. The disks of
+ * the VM's last stay are opened before its folder is made anew, and taken by destination_know_disk
+ * one by one.
+ */
+void destination_no_old_disks(struct destination *d);
+void destination_keep_old_disks(struct destination *d, const uint64_t *sizes);
+void destination_drop_old_disks(struct destination *d);
+void destination_know_memory(const struct destination *d, struct door_decoding *decoding);
+void destination_know_disk(struct destination *d, size_t disk, struct door_decoding *decoding);
 
 /* destination_disks.c: the VM's folder and disks, as the source's "incoming" says. */
 int destination_make_disks(struct destination *d, const json_t *request, struct error **err);

@@ -14,7 +14,6 @@
 #include "migrate/hop/journal.h"
 #include "migrate/hop/memory_channel.h"
 #include "migrate/transport/local.h"
-#include "migrate/vm/checkpoint.h"
 #include "netswitch/garp.h"
 #include "netswitch/tap.h"
 
@@ -69,36 +68,20 @@ int destination_incoming(struct destination *d, const json_t *request, struct er
 	return fault_point("incoming", err);
 }
 
-int destination_relay(struct destination *d, const char *channel, bool coded, int fd,
-		      struct error **err)
+int destination_relay(struct destination *d, const char *channel,
+		      const struct door_decoding *decoding, int fd, struct error **err)
 {
 	int64_t deadline = clock_ns() + CHANNEL_NS;
 
 	d->moving = true;
-	return coded ? door_attach_coded_disk(d->door, channel, fd, SILENCE_MS, deadline, err)
-		     : door_attach(d->door, channel, fd, SILENCE_MS, deadline, err);
-}
-
-/* What the VM left here at its last stay; without it the hop goes on as well. */
-static void open_checkpoint(const struct destination *d, struct door_decoding *decoding)
-{
-	auto_error why = NULL;
-
-	decoding->held_offset = CHECKPOINT_HEADER_SIZE;
-	decoding->held_fd = checkpoint_open(d->env.facts->vm->uuid, &d->env.fleet->checkpoints,
-					    &decoding->held_pages, &why);
-	if (decoding->held_fd >= 0)
-		log_info("%u pages of the VM's last stay are offered", decoding->held_pages);
-	else if (why->code == ENOENT)
-		log_info("nothing of an earlier stay is here: %s", error_text(why));
-	else
-		log_warn("nothing of an earlier stay is of use: %s", error_text(why));
+	return decoding ? door_attach_coded(d->door, channel, fd, decoding, SILENCE_MS, deadline,
+					    err)
+			: door_attach(d->door, channel, fd, SILENCE_MS, deadline, err);
 }
 
 int destination_memory(struct destination *d, const json_t *request, struct error **err)
 {
-	bool coded = json_is_true(json_object_get(request, "coded"));
-	struct door_decoding decoding = {.held_fd = -1};
+	struct door_decoding decoding = {0};
 	char path[PATH_MAX];
 	int fd;
 
@@ -108,14 +91,13 @@ int destination_memory(struct destination *d, const json_t *request, struct erro
 	fd = local_connect(path, err);
 	if (fd < 0)
 		return -1;
-	d->moving = true;
-	if (coded) {
-		decoding.guest_pages = memory_channel_pages(d->env.facts->vm);
-		open_checkpoint(d, &decoding);
-	}
-	if (door_attach_coded(d->door, "memory", fd, &decoding, SILENCE_MS, clock_ns() + CHANNEL_NS,
-			      err) < 0)
+	if (json_is_true(json_object_get(request, "coded"))) {
+		destination_know_memory(d, &decoding);
+		if (destination_relay(d, "memory", &decoding, fd, err) < 0)
+			return -1;
+	} else if (destination_relay(d, "memory", NULL, fd, err) < 0) {
 		return -1;
+	}
 	return fault_point("memory-copy", err);
 }
 

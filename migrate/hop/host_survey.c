@@ -35,8 +35,7 @@ static uint64_t memory_available(void)
 	return line ? strtoull(line + strlen("MemAvailable:"), NULL, 10) << 10 : 0;
 }
 
-/* Of the folder where VMs lie, or of the nearest one above that is there yet. */
-static uint64_t disk_available(void)
+uint64_t host_disk_available(void)
 {
 	char path[PATH_MAX];
 	struct statvfs fs;
@@ -145,7 +144,7 @@ static struct host_survey *make(const struct fleet *fleet, const char *vm, const
 	snprintf(survey->why_not_mptcp, sizeof(survey->why_not_mptcp), "%s",
 		 why_not ? why_not : "");
 	survey->memory_available = memory_available();
-	survey->disk_available = disk_available();
+	survey->disk_available = host_disk_available();
 	look_for_bridges(survey, self);
 	look_for_vm(survey, vm);
 	look_at_hypervisor(survey, hypervisor, accel);

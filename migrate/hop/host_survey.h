@@ -61,4 +61,8 @@ static inline void host_survey_cleanup(struct host_survey **survey)
 }
 #define auto_host_survey __attribute__((cleanup(host_survey_cleanup))) struct host_survey *
 
+/* Bytes free where VMs lie, or will: of the nearest folder above that is there yet. 0: not known.
+ */
+uint64_t host_disk_available(void);
+
 #endif

@@ -128,30 +128,29 @@ static void print_hot_skip(const json_t *report, FILE *out)
 /* whose: a word, and its name or "" */
 static void print_coded(const json_t *coding, const char *whose, const char *name, FILE *out)
 {
+	const json_t *known = json_object_get(coding, "known");
 	char before[UNITS_TEXT], after[UNITS_TEXT];
 
 	fprintf(out, "  %s%s's stream: %s became %s, at last by %s (%s)\n", whose, name,
 		units_bytes_text(bytes_at(coding, "in"), before),
 		units_bytes_text(bytes_at(coding, "out"), after), text_at(coding, "way"),
 		text_at(coding, "why"));
+	if (known)
+		fprintf(out, "    %s of it were there already, of %s that were offered\n",
+			units_bytes_text(bytes_at(known, "bytes"), before),
+			units_bytes_text(4096 * bytes_at(known, "offered"), after));
 }
 
 static void print_coding(const json_t *report, FILE *out)
 {
 	const json_t *memory = json_object_get(report, "coding");
-	const json_t *checkpoint = json_object_get(memory, "checkpoint");
 	const json_t *failed = json_object_get(json_object_get(report, "checkpoint"), "failed");
 	const json_t *disks = json_object_get(report, "disk_coding"), *coding;
 	const json_t *copies = json_object_get(report, "disk_copy"), *copy;
-	char before[UNITS_TEXT], after[UNITS_TEXT];
 	const char *disk;
 
 	if (memory)
 		print_coded(memory, "memory", "", out);
-	if (checkpoint)
-		fprintf(out, "  %s of it were there since the last stay, of %s that were offered\n",
-			units_bytes_text(bytes_at(checkpoint, "bytes"), before),
-			units_bytes_text(4096 * bytes_at(checkpoint, "offered"), after));
 	json_object_foreach ((json_t *)(uintptr_t)disks, disk, coding)
 		print_coded(coding, "disk ", disk, out);
 	if (failed)

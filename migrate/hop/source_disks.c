@@ -136,6 +136,7 @@ static int choose_coding(struct source *s, size_t i, struct encoder_options *cod
 	    source_choose_coding(s, coder, bytes, vm->disk_count, err) < 0)
 		return -1;
 	coder->disk = true;
+	coder->offer_most = offer_most(bytes / OFFER_PAGE);
 	return 0;
 }
 

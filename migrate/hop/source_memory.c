@@ -293,7 +293,7 @@ void source_report_memory(struct source *s)
 	report_set(s->report, "hot_skip", report);
 }
 
-/* What the destination had of the VM's last stay there. */
+/* What the destination had already. */
 static json_t *known_pages_report(const struct codec_pipe_stats *stats)
 {
 	const struct front_stats *front = &stats->stream.front;
@@ -335,7 +335,7 @@ void source_report_coding(struct source *s, const struct transfer *transfer)
 		(json_int_t)stats.stream.pages, "way", control_way_name(stats.control.way), "why",
 		stats.control.why, "changes", (int)stats.control.changes, "ways", ways);
 	if (stats.offered)
-		json_object_set_new(report, "checkpoint", known_pages_report(&stats));
+		json_object_set_new(report, "known", known_pages_report(&stats));
 	if (disk)
 		report_disk_coding(s->report, disk, report);
 	else

@@ -288,7 +288,7 @@ static int choose_coding(struct source *s, struct encoder_options *coder, struct
 	coder->codec.lanes = coding_lanes();
 	coder->format = memory_channel_format(vm);
 	coder->pages = vm_def_is_xen(vm) ? memory_channel_pages(vm) : 0;
-	coder->offer_most = memory_channel_pages(vm);
+	coder->offer_most = offer_most(memory_channel_pages(vm));
 	return 0;
 }
 

@@ -160,6 +160,11 @@ int nbd_reader_feed(struct nbd_reader *r, const uint8_t *bytes, size_t n, struct
 	return cutter_feed(&r->cutter, &calls, r, bytes, n, err);
 }
 
+bool nbd_reader_asked(const struct nbd_reader *r)
+{
+	return r->asked;
+}
+
 int nbd_reader_end(struct nbd_reader *r, struct error **err)
 {
 	size_t held = r->cutter.held;

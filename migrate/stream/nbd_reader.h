@@ -2,6 +2,7 @@
 #ifndef STREAM_NBD_READER_H
 #define STREAM_NBD_READER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,6 +44,9 @@ void nbd_reader_destroy(struct nbd_reader *r); /* takes NULL */
 
 /* The next n bytes. What the sink said. */
 int nbd_reader_feed(struct nbd_reader *r, const uint8_t *bytes, size_t n, struct error **err);
+
+/* A request has come: the handshake is over. */
+bool nbd_reader_asked(const struct nbd_reader *r);
 
 /* The stream ended here, wherever that is: what was kept of an unfinished item is passed on. */
 int nbd_reader_end(struct nbd_reader *r, struct error **err);

@@ -160,16 +160,17 @@ static int send_request(struct door *door, const struct door_request *request,
 	return sendmsg(door->socket, &message, MSG_NOSIGNAL) < 0 ? gone(door, err) : 0;
 }
 
-/* One request and its answer; fd and held_fd (or -1) are taken over. */
-static int ask(struct door *door, struct door_request *request, int fd, int held_fd,
-	       struct error **err)
+/* One request and its answer; fd (or -1) and those of held files are taken over. */
+static int ask(struct door *door, struct door_request *request, int fd, struct error **err)
 {
-	const int fds[DOOR_FDS] = {fd, held_fd};
+	int fds[DOOR_FDS] = {fd};
 	int64_t now = clock_ns();
 	int64_t deadline = (request->deadline_ns > now ? request->deadline_ns : now) + ANSWER_NS;
 	struct door_word word;
 	int sent;
 
+	for (size_t i = 1; i < DOOR_FDS; i++)
+		fds[i] = i <= request->decoding.held_count ? request->decoding.held[i - 1].fd : -1;
 	request->number = ++door->asked;
 	sent = send_request(door, request, fds, err);
 	for (size_t i = 0; i < DOOR_FDS; i++)
@@ -196,7 +197,7 @@ int door_listen(struct door *door, int listen_fd, struct error **err)
 {
 	struct door_request request = {.op = DOOR_LISTEN};
 
-	return ask(door, &request, listen_fd, -1, err);
+	return ask(door, &request, listen_fd, err);
 }
 
 /* What was said of the channel until now is said of its earlier one. */
@@ -210,22 +211,23 @@ static void forget(struct door *door, const char *channel)
 	door->n_failed = n;
 }
 
-int door_attach(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
-		int64_t deadline_ns, struct error **err)
-{
-	static const struct door_decoding none = {.held_fd = -1};
-
-	return door_attach_coded(door, channel, local_fd, &none, silence_ms, deadline_ns, err);
-}
-
 static int attach(struct door *door, struct door_request *request, const char *channel,
-		  int local_fd, int held_fd, struct error **err)
+		  int local_fd, struct error **err)
 {
 	snprintf(request->channel, sizeof(request->channel), "%s", channel);
-	if (ask(door, request, local_fd, held_fd, err) < 0)
+	if (ask(door, request, local_fd, err) < 0)
 		return -1;
 	forget(door, channel);
 	return 0;
+}
+
+int door_attach(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
+		int64_t deadline_ns, struct error **err)
+{
+	struct door_request request = {
+		.op = DOOR_ATTACH, .silence_ms = silence_ms, .deadline_ns = deadline_ns};
+
+	return attach(door, &request, channel, local_fd, err);
 }
 
 int door_attach_coded(struct door *door, const char *channel, int local_fd,
@@ -235,22 +237,10 @@ int door_attach_coded(struct door *door, const char *channel, int local_fd,
 	struct door_request request = {.op = DOOR_ATTACH,
 				       .silence_ms = silence_ms,
 				       .deadline_ns = deadline_ns,
-				       .decode_pages = decoding->guest_pages,
-				       .held_offset = decoding->held_offset,
-				       .held_pages = decoding->held_pages};
+				       .coded = true,
+				       .decoding = *decoding};
 
-	return attach(door, &request, channel, local_fd, decoding->held_fd, err);
-}
-
-int door_attach_coded_disk(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
-			   int64_t deadline_ns, struct error **err)
-{
-	struct door_request request = {.op = DOOR_ATTACH,
-				       .silence_ms = silence_ms,
-				       .deadline_ns = deadline_ns,
-				       .decode_disk = true};
-
-	return attach(door, &request, channel, local_fd, -1, err);
+	return attach(door, &request, channel, local_fd, err);
 }
 
 int door_let_resume(struct door *door, int64_t patience_ns, uint64_t window, struct error **err)
@@ -258,7 +248,7 @@ int door_let_resume(struct door *door, int64_t patience_ns, uint64_t window, str
 	struct door_request request = {
 		.op = DOOR_RESUME, .patience_ns = patience_ns, .window = window};
 
-	return ask(door, &request, -1, -1, err);
+	return ask(door, &request, -1, err);
 }
 
 int door_close(struct door *door, const char *channel, struct error **err)
@@ -266,7 +256,7 @@ int door_close(struct door *door, const char *channel, struct error **err)
 	struct door_request request = {.op = DOOR_CLOSE};
 
 	snprintf(request.channel, sizeof(request.channel), "%s", channel);
-	return ask(door, &request, -1, -1, err);
+	return ask(door, &request, -1, err);
 }
 
 int door_check(struct door *door, const char *channel, struct error **err)

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "common/error.h"
+#include "migrate/codec/known_pages.h"
 #include "migrate/transport/channel.h"
 
 /*
@@ -44,28 +45,24 @@ int door_let_resume(struct door *door, int64_t patience_ns, uint64_t window, str
 int door_attach(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
 		int64_t deadline_ns, struct error **err);
 
-/* How a memory stream that the source has coded (migrate/codec) is decoded. */
+/* How a stream that the source has coded (migrate/codec) is decoded. */
 struct door_decoding {
-	uint64_t guest_pages; /* as codec_pipe_decode */
-	/* what is offered of what is here already, as held_pages_create; -1, and no pages: nothing
-	 */
-	int held_fd;
-	uint64_t held_offset;
-	uint32_t held_pages;
+	bool disk;	      /* it is a disk's, */
+	uint64_t guest_pages; /* else memory's: as codec_pipe_decode */
+	/* what is offered of what is here already: as held_pages_create */
+	struct held_file held[HELD_FILES_MOST];
+	size_t held_count;
+	uint64_t offer_most;
 };
 
 /*
  * The same for such a stream: it is decoded in the door's process, and local_fd is the
- * hypervisor's. held_fd is taken over, too; nobody need have a right to its file but whoever opened
- * it.
+ * hypervisor's, or the NBD server's. The held files' descriptors are taken over, too; nobody need
+ * have a right to a file but whoever opened it.
  */
 int door_attach_coded(struct door *door, const char *channel, int local_fd,
 		      const struct door_decoding *decoding, int64_t silence_ms, int64_t deadline_ns,
 		      struct error **err);
-
-/* The same for a disk's stream: local_fd is the NBD server's. */
-int door_attach_coded_disk(struct door *door, const char *channel, int local_fd, int64_t silence_ms,
-			   int64_t deadline_ns, struct error **err);
 
 /* Closes one channel. */
 int door_close(struct door *door, const char *channel, struct error **err);

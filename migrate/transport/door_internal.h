@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "migrate/transport/channel.h"
+#include "migrate/transport/door.h"
+#include "migrate/transport/door.h"
 
 /*
  * What worker and door say to each other: packets of a Unix socket, between two processes of one
@@ -15,7 +16,7 @@
 #define DOOR_NAME     32
 #define DOOR_TEXT     256
 #define DOOR_CHANNELS 16
-#define DOOR_FDS      2
+#define DOOR_FDS      (1 + HELD_FILES_MOST)
 
 enum door_op {
 	DOOR_LISTEN,
@@ -29,10 +30,8 @@ struct door_request {
 	unsigned number; /* the answer's, too */
 	char channel[DOOR_NAME];
 	int64_t silence_ms, deadline_ns;
-	uint64_t decode_pages; /* 0: no memory is decoded */
-	uint64_t held_offset;
-	uint32_t held_pages;
-	bool decode_disk; /* a disk is */
+	bool coded;
+	struct door_decoding decoding; /* its files' descriptors: those that come after the first */
 	int64_t patience_ns;
 	uint64_t window;
 };

@@ -98,45 +98,59 @@ static void close_channel(struct door_side *d, const char *name)
 		}
 }
 
-/* The decoder of what the source has coded, between two sockets; takes all of them over. */
-static struct codec_pipe *start_decoder(const struct door_request *request, int link_fd, int fd,
-					int held_fd, struct error **err)
+static void close_held(const int fds[DOOR_FDS])
 {
+	for (size_t i = 1; i < DOOR_FDS; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+/* The decoder of what the source has coded, between two sockets; takes all of them over. */
+static struct codec_pipe *start_decoder(const struct door_decoding *decoding, int link_fd,
+					const int fds[DOOR_FDS], struct error **err)
+{
+	const struct decoder_options options = {.limits = decoder_defaults,
+						.disk = decoding->disk,
+						.guest_pages = decoding->guest_pages};
+	struct held_file files[HELD_FILES_MOST];
 	struct held_pages *held;
 
-	if (request->decode_disk)
-		return codec_pipe_decode_disk(link_fd, fd, &decoder_defaults, err);
-	held = held_pages_create(held_fd, request->held_offset, request->held_pages, err);
+	for (size_t i = 0; i < decoding->held_count; i++) {
+		files[i] = decoding->held[i];
+		files[i].fd = fds[1 + i];
+	}
+	held = held_pages_create(files, decoding->held_count, decoding->offer_most, err);
 	if (held)
-		return codec_pipe_decode(link_fd, fd, &decoder_defaults, request->decode_pages,
-					 held, err);
+		return codec_pipe_decode(link_fd, fds[0], &options, held, err);
 	close(link_fd);
-	close(fd);
+	close(fds[0]);
 	return NULL;
 }
 
-/* Puts a decoder before the hypervisor; returns the descriptor for the relay. Takes both over. */
-static int decode(struct codec_pipe **pipe, const struct door_request *request, int fd, int held_fd,
-		  struct error **err)
+/* Puts a decoder before the hypervisor; returns the descriptor for the relay. Takes all over. */
+static int decode(struct codec_pipe **pipe, const struct door_request *request,
+		  const int fds[DOOR_FDS], struct error **err)
 {
 	int ends[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
 		error_errno(err, "socket pair");
-		close(fd);
-		cleanup_close(&held_fd);
+		close(fds[0]);
+		close_held(fds);
 		return -1;
 	}
-	*pipe = start_decoder(request, ends[0], fd, held_fd, err);
+	*pipe = start_decoder(&request->decoding, ends[0], fds, err);
 	if (*pipe)
 		return ends[1];
 	close(ends[1]);
 	return -1;
 }
 
-static int attach(struct door_side *d, const struct door_request *request, int fd, int held_fd,
+/* Takes the descriptors over. */
+static int attach(struct door_side *d, const struct door_request *request, const int fds[DOOR_FDS],
 		  struct error **err)
 {
+	int fd = fds[0];
 	struct channel *channel = NULL;
 	size_t i = 0;
 
@@ -149,18 +163,18 @@ static int attach(struct door_side *d, const struct door_request *request, int f
 		channel = listener_take(d->listener, request->channel, request->deadline_ns, err);
 	if (!channel) {
 		close(fd);
-		cleanup_close(&held_fd);
+		close_held(fds);
 		return -1;
 	}
 	close_channel(d, request->channel);
 	if (channel_let_resume(channel, d->patience_ns, d->window, NULL, err) < 0) {
 		channel_destroy(channel);
 		close(fd);
-		cleanup_close(&held_fd);
+		close_held(fds);
 		return -1;
 	}
-	if (request->decode_pages || request->decode_disk)
-		fd = decode(&d->channels[i].decode, request, fd, held_fd, err);
+	if (request->coded)
+		fd = decode(&d->channels[i].decode, request, fds, err);
 	if (fd < 0) {
 		channel_destroy(channel);
 		return -1;
@@ -218,7 +232,7 @@ static void serve(struct door_side *d, const struct door_request *request, const
 		start_listening(d, fds[0], &why);
 		break;
 	case DOOR_ATTACH:
-		attach(d, request, fds[0], fds[1], &why);
+		attach(d, request, fds, &why);
 		break;
 	case DOOR_CLOSE:
 		close_channel(d, request->channel);

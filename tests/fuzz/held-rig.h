@@ -32,7 +32,7 @@ static inline struct held_pages *rig_hold(struct known_pages *known)
 		rig_held_page(content, i);
 		rig_check(pwrite(fd, content, sizeof(content), (off_t)i * 4096) == 4096);
 	}
-	held = held_pages_create(fd, 0, RIG_HELD, NULL);
+	held = held_pages_create(&(struct held_file){fd, 0, RIG_HELD}, 1, RIG_HELD, NULL);
 	rig_check(held);
 	while ((n = held_pages_offer(held, offer, sizeof(offer))) > 0)
 		rig_check(!known || known_pages_feed(known, offer, n, &used, NULL) == 0);

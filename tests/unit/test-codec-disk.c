@@ -2,6 +2,7 @@
 /* A disk's stream, coded and decoded, is the same byte for byte; damaged ones are refused. */
 #include "tests/unit/test-codec-disk.h"
 
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -184,7 +185,7 @@ static void test_handshake(void **unused)
 static void test_batches(void **unused)
 {
 	struct byte_queue q = {0}, coded = {0};
-	unsigned records[CODED_DISK_END + 1] = {0};
+	unsigned records[CODED_DISK_ASK + 1] = {0};
 
 	(void)unused;
 	put_handshake(&q);
@@ -195,13 +196,14 @@ static void test_batches(void **unused)
 	while (byte_queue_length(&coded)) {
 		uint32_t head = get_be32(coded.data + coded.start);
 
-		assert_in_range(head >> 24, CODED_DISK_TEXT, CODED_DISK_END);
+		assert_in_range(head >> 24, CODED_DISK_TEXT, CODED_DISK_ASK);
 		records[head >> 24]++;
 		byte_queue_consume(&coded, CODED_DISK_RECORD_SIZE + (head & CODED_DISK_BODY_MOST));
 	}
 	/* the first block goes with the codec's header; and there is its end */
 	assert_int_equal(records[CODED_DISK_TEXT] + records[CODED_DISK_PACKED], 2);
 	assert_int_equal(records[CODED_DISK_UNITS], 3);
+	assert_int_equal(records[CODED_DISK_ASK], 1);
 	byte_queue_clear(&q);
 	byte_queue_clear(&coded);
 }
@@ -362,7 +364,8 @@ static void test_refused_records(void **unused)
 		{CODED_DISK_PACKED, CODED_TEXT_MOST + 1},
 		{CODED_DISK_UNITS, 0},
 		{CODED_DISK_END, 1},
-		{CODED_DISK_END + 1, 0},
+		{CODED_DISK_ASK, 1},
+		{CODED_DISK_ASK + 1, 0},
 	};
 	struct byte_queue q = {0};
 
@@ -372,6 +375,10 @@ static void test_refused_records(void **unused)
 		put_record(&q, records[i].type, records[i].size);
 		assert_decoding(&q, EPROTO, "found record");
 	}
+	begin(&q);
+	put_record(&q, CODED_DISK_ASK, 0);
+	put_record(&q, CODED_DISK_ASK, 0);
+	assert_decoding(&q, EPROTO, "found record");
 	begin(&q);
 	q.data[0]++;
 	assert_decoding(&q, EPROTO, "no coded disk");
@@ -468,61 +475,130 @@ static void read_exactly(int fd, uint8_t *to, size_t n)
 	}
 }
 
-/* A client that sends its next request when it has the reply to the one before. */
-static void test_ping_pong(void **unused)
-{
-	struct encoder_options options = {.disk = true,
-					  .codec = disk_cache,
-					  .strongest = WAY_ZSTD_13,
-					  .delivered = all_of_it};
-	struct timeval patience = {.tv_sec = PATIENT_S};
+struct pipes {
 	struct codec_pipe *encoder, *decoder;
-	struct codec_pipe_stats stats;
-	struct byte_queue q = {0};
-	int in[2], middle[2], out[2];
-	uint8_t got[8192];
-	int64_t begun;
+	int client, server;
+};
 
-	(void)unused;
+/* held: what is offered, taken over. */
+static void start(struct pipes *p, struct held_pages *held)
+{
+	const struct encoder_options options = {.disk = true,
+						.codec = disk_cache,
+						.strongest = WAY_ZSTD_13,
+						.offer_most = 1000,
+						.delivered = all_of_it};
+	const struct decoder_options decoding = {.limits = disk_limits, .disk = true};
+	struct timeval patience = {.tv_sec = PATIENT_S};
+	int in[2], middle[2], out[2];
+
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, in), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, middle), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, out), 0);
 	setsockopt(in[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(out[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	encoder = codec_pipe_encode(in[1], false, middle[0], &options, NULL);
-	decoder = codec_pipe_decode_disk(middle[1], out[1], &disk_limits, NULL);
-	assert_non_null(encoder);
-	assert_non_null(decoder);
+	p->client = in[0];
+	p->server = out[0];
+	p->encoder = codec_pipe_encode(in[1], false, middle[0], &options, NULL);
+	p->decoder = codec_pipe_decode(middle[1], out[1], &decoding, held, NULL);
+	assert_non_null(p->encoder);
+	assert_non_null(p->decoder);
+}
+
+static void stop(struct pipes *p)
+{
+	codec_pipe_destroy(p->encoder);
+	codec_pipe_destroy(p->decoder);
+	close(p->client);
+	close(p->server);
+}
+
+/* All that is in the queue goes to the server, as it is, and its reply comes back. */
+static void ask_and_reply(struct pipes *p, struct byte_queue *q)
+{
+	size_t n = byte_queue_length(q);
+	uint8_t got[8192];
+
+	assert_int_equal(send(p->client, q->data + q->start, n, 0), n);
+	read_exactly(p->server, got, n);
+	assert_memory_equal(got, q->data + q->start, n);
+	assert_int_equal(send(p->server, "reply", 5, 0), 5);
+	read_exactly(p->client, got, 5);
+	assert_memory_equal(got, "reply", 5);
+	byte_queue_consume(q, n);
+}
+
+/* A client that sends its next request when it has the reply to the one before. */
+static void test_ping_pong(void **unused)
+{
+	struct codec_pipe_stats stats;
+	struct byte_queue q = {0};
+	struct pipes p;
+	uint8_t got[1];
+	int64_t begun;
+
+	(void)unused;
+	start(&p, held_pages_create(NULL, 0, 0, NULL));
 	put_handshake(&q);
 	begun = clock_ns();
 	for (unsigned i = 0; i < 200; i++) {
-		size_t n;
-
 		fill_words(put_write(&q, i % 7 * 4096, 4096), 4096, i);
-		n = byte_queue_length(&q);
-		assert_int_equal(send(in[0], q.data + q.start, n, 0), n);
-		read_exactly(out[0], got, n);
-		assert_memory_equal(got, q.data + q.start, n);
-		assert_int_equal(send(out[0], "reply", 5, 0), 5);
-		read_exactly(in[0], got, 5);
-		assert_memory_equal(got, "reply", 5);
-		byte_queue_consume(&q, n);
+		ask_and_reply(&p, &q);
 	}
 	/* a look of the pipes' own every 50 ms would be 10 s, and more */
 	print_message("200 writes: %.3f s\n", (double)(clock_ns() - begun) / 1e9);
 	assert_true(clock_ns() - begun < 5 * NS_PER_SEC);
-	codec_pipe_stats(encoder, &stats);
+	codec_pipe_stats(p.encoder, &stats);
 	assert_int_equal(stats.stream.pages, 200);
 	assert_true(stats.stream.bytes_out < stats.stream.bytes_in / 4);
 	/* the end, and what is refused */
-	shutdown(in[0], SHUT_WR);
-	assert_int_equal(recv(out[0], got, 1, 0), 0);
-	assert_int_equal(codec_pipe_check(encoder, NULL), 0);
-	assert_int_equal(codec_pipe_check(decoder, NULL), 0);
-	codec_pipe_destroy(encoder);
-	codec_pipe_destroy(decoder);
-	close(in[0]);
-	close(out[0]);
+	shutdown(p.client, SHUT_WR);
+	assert_int_equal(recv(p.server, got, 1, 0), 0);
+	assert_int_equal(codec_pipe_check(p.encoder, NULL), 0);
+	assert_int_equal(codec_pipe_check(p.decoder, NULL), 0);
+	stop(&p);
+	byte_queue_clear(&q);
+}
+
+/* An image of which the first 100 blocks are what words of these numbers make. */
+static struct held_pages *hold_image(void)
+{
+	struct held_file file = {memfd_create("image", MFD_CLOEXEC), 0, 0};
+	uint8_t block[4096];
+
+	for (unsigned i = 0; i < 100; i++) {
+		fill_words(block, sizeof(block), 1000 + i);
+		assert_int_equal(pwrite(file.fd, block, sizeof(block), (off_t)i * 4096), 4096);
+	}
+	return held_pages_create(&file, 1, 1000, NULL);
+}
+
+/*
+ * What the other end has of the disk is not sent, wherever it is there. The handshake waits for no
+ * offer: it is not asked for before the first request.
+ */
+static void test_offered(void **unused)
+{
+	struct codec_pipe_stats stats;
+	struct byte_queue q = {0};
+	struct pipes p;
+
+	(void)unused;
+	start(&p, hold_image());
+	put_handshake(&q);
+	ask_and_reply(&p, &q);
+	codec_pipe_stats(p.encoder, &stats);
+	assert_int_equal(stats.offered, 0);
+	for (unsigned i = 0; i < 100; i++) {
+		fill_words(put_write(&q, i * 4096, 4096), 4096, 1000 + (i * 7) % 100);
+		ask_and_reply(&p, &q);
+	}
+	codec_pipe_stats(p.encoder, &stats);
+	assert_int_equal(stats.offered, 100);
+	/* the first went when nothing was known yet */
+	assert_in_range(stats.stream.front.known, 99, 100);
+	assert_true(stats.stream.bytes_out < 10000);
+	stop(&p);
 	byte_queue_clear(&q);
 }
 
@@ -542,6 +618,7 @@ int main(void)
 		cmocka_unit_test(test_refused_records),
 		cmocka_unit_test(test_refused_items),
 		cmocka_unit_test(test_ping_pong),
+		cmocka_unit_test(test_offered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

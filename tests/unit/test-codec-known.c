@@ -55,6 +55,12 @@ static int make_file(void)
 	return fd;
 }
 
+/* Takes fd over. */
+static struct held_pages *hold(int fd)
+{
+	return held_pages_create(&(struct held_file){fd, OFFSET, PAGES}, 1, PAGES, NULL);
+}
+
 /* Until it is complete, or refused: 0, or the error's code. */
 static int offer(struct held_pages *h, struct known_pages *k, size_t most)
 {
@@ -82,7 +88,7 @@ struct ends {
 static void begin(struct ends *e, size_t most)
 {
 	e->fd = make_file();
-	e->held = held_pages_create(dup(e->fd), OFFSET, PAGES, NULL);
+	e->held = hold(dup(e->fd));
 	e->known = known_pages_create(PAGES, NULL);
 	assert_non_null(e->held);
 	assert_non_null(e->known);
@@ -147,10 +153,10 @@ static void test_fresh_keys(void **unused)
 	struct held_pages *h;
 
 	(void)unused;
-	h = held_pages_create(make_file(), OFFSET, PAGES, NULL);
+	h = hold(make_file());
 	assert_int_equal(held_pages_offer(h, one, sizeof(one)), sizeof(one));
 	held_pages_destroy(h);
-	h = held_pages_create(make_file(), OFFSET, PAGES, NULL);
+	h = hold(make_file());
 	assert_int_equal(held_pages_offer(h, two, sizeof(two)), sizeof(two));
 	held_pages_destroy(h);
 	assert_memory_equal(one, two, 16);
@@ -160,7 +166,7 @@ static void test_fresh_keys(void **unused)
 
 static void test_nothing_to_offer(void **unused)
 {
-	struct held_pages *h = held_pages_create(-1, 0, 0, NULL);
+	struct held_pages *h = held_pages_create(NULL, 0, 0, NULL);
 	struct known_pages *k = known_pages_create(PAGES, NULL);
 	uint8_t content[PAGE];
 	auto_error err = NULL;
@@ -175,6 +181,74 @@ static void test_nothing_to_offer(void **unused)
 	known_pages_destroy(k);
 }
 
+/* An image: what lies between its holes, up to its last whole page. */
+static int make_image(void)
+{
+	int fd = memfd_create("image", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	for (off_t i = 0; i < 3; i++)
+		assert_int_equal(pwrite(fd, pages[i], PAGE, (10 + i) * PAGE), PAGE);
+	assert_int_equal(pwrite(fd, pages[3], PAGE, 2000 * PAGE), PAGE);
+	assert_int_equal(pwrite(fd, pages[4], PAGE, 9000 * PAGE), PAGE);
+	assert_int_equal(pwrite(fd, pages[5], 100, 9001 * PAGE), 100);
+	return fd;
+}
+
+static void test_several_files(void **unused)
+{
+	const struct held_file files[] = {
+		{make_image(), 0, 0}, {make_file(), OFFSET, 100}, {make_image(), 0, 0}};
+	struct known_pages *k = known_pages_create(108, NULL);
+	struct held_pages *h = held_pages_create(files, 3, 108, NULL);
+	uint8_t content[PAGE];
+
+	(void)unused;
+	assert_int_equal(offer(h, k, 4096), 0);
+	/* the last one of them has room for three */
+	assert_int_equal(known_pages_count(k), 108);
+	for (unsigned i = 0; i < 108; i++) {
+		const uint8_t *expected = pages[i < 5 ? i : i < 105 ? i - 5 : i - 105];
+
+		assert_int_equal(held_pages_take(h, i, content, NULL), 0);
+		assert_memory_equal(content, expected, PAGE);
+	}
+	/* what is there twice is found where it is first */
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(known_pages_find(k, pages[i]), i);
+	assert_int_equal(known_pages_find(k, pages[99]), 104);
+	assert_int_equal(known_pages_find(k, pages[100]), KNOWN_NOWHERE);
+	assert_int_equal(held_pages_take(h, 108, content, NULL), -1);
+	held_pages_destroy(h);
+	known_pages_destroy(k);
+}
+
+/* A hole at its end, nothing but a hole, nothing at all, no file that could be searched. */
+static void test_empty_images(void **unused)
+{
+	int ends[2];
+
+	(void)unused;
+	assert_int_equal(pipe(ends), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		struct held_file file = {i < 3 ? memfd_create("image", MFD_CLOEXEC) : ends[0], 0,
+					 0};
+		struct known_pages *k = known_pages_create(PAGES, NULL);
+		struct held_pages *h;
+
+		if (i == 0)
+			assert_int_equal(pwrite(file.fd, pages[0], PAGE, 0), PAGE);
+		if (i < 2)
+			assert_int_equal(ftruncate(file.fd, 1000 * PAGE), 0);
+		h = held_pages_create(&file, 1, PAGES, NULL);
+		assert_int_equal(offer(h, k, 4096), 0);
+		assert_int_equal(known_pages_count(k), i == 0);
+		held_pages_destroy(h);
+		known_pages_destroy(k);
+	}
+	close(ends[1]);
+}
+
 /* What is behind the file's end is not offered; the rest is. */
 static void test_file_too_short(void **unused)
 {
@@ -185,7 +259,7 @@ static void test_file_too_short(void **unused)
 
 	(void)unused;
 	assert_int_equal(ftruncate(fd, OFFSET + 100 * PAGE + 17), 0);
-	h = held_pages_create(fd, OFFSET, PAGES, NULL);
+	h = hold(fd);
 	assert_int_equal(offer(h, k, 4096), 0);
 	assert_int_equal(known_pages_find(k, pages[99]), 99);
 	assert_int_equal(known_pages_find(k, pages[100]), KNOWN_NOWHERE);
@@ -458,7 +532,7 @@ static void test_rot(void **unused)
 	assert_int_equal(page_encoder_flush(p.encoder, &p.out, NULL), 0);
 	assert_int_equal(pair_move(&p, &err), -1);
 	assert_int_equal(err->code, EPROTO);
-	assert_non_null(strstr(err->message, "page 20 of the checkpoint is not what it was"));
+	assert_non_null(strstr(err->message, "page 20 of what was offered is not what it was"));
 	assert_int_equal(p.queue.first, 20);
 	pair_destroy(&p);
 }
@@ -495,8 +569,8 @@ static void refuse(bool offered, unsigned flags, const uint8_t *ops, size_t size
 static void test_hostile_references(void **unused)
 {
 	(void)unused;
-	REFUSE(true, 0, "page 300 of the checkpoint, of which 300", SHAPE_KNOWN, 0xd8, 0x04);
-	REFUSE(true, FLAG_LEARN, "page 300 of the checkpoint, of which 300", SHAPE_KNOWN, 0xd8,
+	REFUSE(true, 0, "page 300 of what is here, of which 300", SHAPE_KNOWN, 0xd8, 0x04);
+	REFUSE(true, FLAG_LEARN, "page 300 of what is here, of which 300", SHAPE_KNOWN, 0xd8,
 	       0x04);
 	REFUSE(true, 0, "page 18446744073709551615", SHAPE_KNOWN, 0x01);
 	REFUSE(true, 0, "operations end", SHAPE_KNOWN);
@@ -514,6 +588,8 @@ int main(void)
 		cmocka_unit_test(test_found_by_content),
 		cmocka_unit_test(test_fresh_keys),
 		cmocka_unit_test(test_nothing_to_offer),
+		cmocka_unit_test(test_several_files),
+		cmocka_unit_test(test_empty_images),
 		cmocka_unit_test(test_file_too_short),
 		cmocka_unit_test(test_file_changes),
 		cmocka_unit_test(test_hostile_headers),

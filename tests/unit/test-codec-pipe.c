@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "migrate/codec/codec_pipe.h"
 #include "migrate/codec/page_mac.h"
+#include "migrate/codec/way_back.h"
 #include "tests/unit/test-stream-kit.h"
 
 #define ROUNDS	20
@@ -57,13 +58,16 @@ static void start(struct rig *rig, uint64_t guest_pages, struct held_pages *held
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, out), 0);
 	rig->out = out[0];
 	assert_non_null(held);
-	rig->decoder = codec_pipe_decode(middle[1], out[1], &small_limits, guest_pages, held, NULL);
+	rig->decoder = codec_pipe_decode(
+		middle[1], out[1],
+		&(struct decoder_options){.limits = small_limits, .guest_pages = guest_pages}, held,
+		NULL);
 	assert_non_null(rig->decoder);
 }
 
 static struct held_pages *nothing(void)
 {
-	return held_pages_create(-1, 0, 0, NULL);
+	return held_pages_create(NULL, 0, 0, NULL);
 }
 
 static void stop(struct rig *rig)
@@ -241,10 +245,10 @@ static struct held_pages *contents_of(const struct stream *s)
 	assert_int_equal(stream_format_qemu.feed(reader, s->bytes, s->size, NULL), 0);
 	stream_format_qemu.destroy(reader);
 	assert_true(c.pages > 0 && c.pages < 1000);
-	return held_pages_create(c.fd, 0, 1000, NULL);
+	return held_pages_create(&(struct held_file){c.fd, 0, 1000}, 1, 1000, NULL);
 }
 
-/* What the other end has is not sent; what comes back begins behind the offer. */
+/* What the other end has is not sent; what comes back beside the offer is handed on. */
 static void test_offered(void **unused)
 {
 	static struct said before, after;
@@ -276,16 +280,19 @@ static void test_offered(void **unused)
 /* Nothing is taken from the hypervisor until the offer is whole; then all is. */
 static void test_waits_for_the_offer(void **unused)
 {
-	struct held_pages *h = held_pages_create(-1, 0, 100, NULL);
+	struct held_pages *h = held_pages_create(
+		&(struct held_file){memfd_create("held", MFD_CLOEXEC), 0, 100}, 1, 100, NULL);
 	struct stream *s = some_rounds();
 	uint8_t offer[4096];
-	size_t n = held_pages_offer(h, offer, sizeof(offer));
+	size_t n = held_pages_offer(h, offer + 4, sizeof(offer) - 4);
 	struct pollfd said;
 	struct rig rig;
 	int middle[2];
 
 	(void)unused;
 	assert_int_equal(n, OFFER_HEADER_SIZE + 100 * PAGE_MAC_SIZE);
+	put_be32(offer, BACK_OFFER << 24 | (uint32_t)n);
+	n += BACK_HEADER_SIZE;
 	start_encoder(&rig, middle, 100);
 	assert_int_equal(send(rig.in, s->bytes, 20000, MSG_DONTWAIT), 20000);
 	assert_int_equal(send(middle[1], offer, n - 1, 0), n - 1);
@@ -299,34 +306,42 @@ static void test_waits_for_the_offer(void **unused)
 	close(middle[1]);
 }
 
-/* An offer that none would make ends the encoder, which has taken nothing. */
-static void test_hostile_offer(void **unused)
+#define EHCK 'E', 'H', 'C', 'K'
+
+/* What comes back and is neither answer nor offer ends the encoder, which has taken nothing. */
+static void test_hostile_way_back(void **unused)
 {
 	static const struct {
-		const char *bytes;
+		uint8_t bytes[80];
 		size_t n;
 		const char *words;
-	} offers[] = {
-		{"QEVM is no offer, and none of its fifty bytes are so", 52, "magic"},
-		{"EHCK\2\0\0\0\0\0\0\1\0\0\0\0................................", 48, "version 2"},
-		{"EHCK\1\0\0\0\0\0\0\145\0\0\0\0................................", 48,
-		 "at most 100"},
+	} cases[] = {
+		{{3, 0, 0, 1, 'x'}, 5, "record 3"},
+		{{BACK_ANSWER, 0, 0, 0}, 4, "0 bytes"},
+		{{BACK_OFFER, 0, 0, 48, 'Q', 'E', 'V', 'M'}, 52, "magic"},
+		{{BACK_OFFER, 0, 0, 48, EHCK, 2, [15] = 1}, 52, "version 2"},
+		{{BACK_OFFER, 0, 0, 48, EHCK, OFFER_VERSION, [15] = 101}, 52, "at most 100"},
+		{{BACK_OFFER, 0, 0, 49, EHCK, OFFER_VERSION}, 53, "behind the offer"},
+		{{BACK_OFFER, 0, 0, 48, EHCK, OFFER_VERSION, [52] = BACK_OFFER, 0, 0, 1},
+		 57,
+		 "record 2"},
 	};
 
 	(void)unused;
-	for (size_t i = 0; i < ARRAY_SIZE(offers); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		auto_error why = NULL;
 		struct rig rig;
 		int middle[2];
 		char byte;
 
 		start_encoder(&rig, middle, 100);
-		assert_int_equal(send(middle[1], offers[i].bytes, offers[i].n, 0), offers[i].n);
+		for (size_t at = 0; at < cases[i].n; at++)
+			(void)send(middle[1], cases[i].bytes + at, 1, MSG_NOSIGNAL);
 		assert_int_equal(read(middle[1], &byte, 1), 0); /* it has ended */
 		for (int n = 0; n < 300 && codec_pipe_check(rig.encoder, &why) == 0; n++)
 			clock_sleep_ms(10);
 		assert_non_null(why);
-		assert_non_null(strstr(why->message, offers[i].words));
+		assert_non_null(strstr(why->message, cases[i].words));
 		codec_pipe_destroy(rig.encoder);
 		close(rig.in);
 		close(middle[1]);
@@ -341,7 +356,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_offered),
 		cmocka_unit_test(test_waits_for_the_offer),
-		cmocka_unit_test(test_hostile_offer),
+		cmocka_unit_test(test_hostile_way_back),
 	};
 
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,8 @@ static const char good[] = "hosts:\n"
 			   "hold: 90s\n"
 			   "resume: 90s\n"
 			   "join-timeout: 10s\n"
-			   "checkpoints: {size: 512M, age: 90m}\n";
+			   "checkpoints: {size: 512M, age: 90m}\n"
+			   "base-images: [/srv/images/debian.img, /dev/base]\n";
 
 static struct fleet *parse(const char *text, struct error **err)
 {
@@ -61,13 +62,17 @@ static void test_good(void **unused)
 	assert_int_equal(fleet->checkpoints.size, 512 << 20);
 	assert_int_equal(fleet->checkpoints.total, 16ll << 30);
 	assert_int_equal(fleet->checkpoints.age_ns, 5400 * NS_PER_SEC);
+	assert_int_equal(fleet->base_image_count, 2);
+	assert_string_equal(fleet->base_images[0], "/srv/images/debian.img");
+	assert_string_equal(fleet->base_images[1], "/dev/base");
 }
 
 static void test_defaults(void **unused)
 {
 	auto_free char *text = with_change(good,
 					   "port: 7000\nhold: 90s\nresume: 90s\njoin-timeout: 10s\n"
-					   "checkpoints: {size: 512M, age: 90m}\n",
+					   "checkpoints: {size: 512M, age: 90m}\n"
+					   "base-images: [/srv/images/debian.img, /dev/base]\n",
 					   "");
 	auto_fleet fleet = parse(text, NULL);
 
@@ -169,6 +174,8 @@ static void test_mistakes(void **unused)
 		{"age: 90m", "age: 0s",
 		 "f:21:32: checkpoints.age: found \"0s\", expected a duration such as 90m or 168h, "
 		 "of at most 8760h"},
+		{"/dev/base]", "base.img]",
+		 "f:22:39: base-images[1]: found \"base.img\", expected an absolute path"},
 		{"10.81.1.2", "10.81.1.256",
 		 "f:10:23: hosts.west.addresses.wan1: found \"10.81.1.256\", expected an IPv4 or "
 		 "IPv6 address"},
