@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/jsonl.h"
@@ -133,6 +134,8 @@ static int receive_mirror(struct destination *d, size_t i, bool coded, struct er
 		return -1;
 	if (coded)
 		destination_know_disk(d, i, &decoding);
+	else
+		cleanup_close(&d->old_disks[i]);
 	return destination_relay(d, disk_channel(i, 0, channel), coded ? &decoding : NULL, fd, err);
 }
 
