@@ -26,6 +26,7 @@
 #include "migrate/codec/disk_encoder.h"
 #include "migrate/codec/known_pages.h"
 #include "migrate/codec/page_mac.h"
+#include "migrate/codec/way_back.h"
 #include "migrate/transport/confine.h"
 #include "migrate/transport/door.h"
 #include "migrate/transport/mptcp.h"
@@ -308,26 +309,52 @@ static void later_channel_takes_the_place(void **test)
 	rig_close(&rig);
 }
 
-/* In the confined process: a disk's stream as it was, until something in it is wrong. */
+/* The source's end of a channel whose stream the door decodes, as told; local_fd: what it makes. */
+static void open_coded(struct rig *rig, const struct door_decoding *decoding)
+{
+	int ends[2];
+
+	rig_open(rig, false, false);
+	relay_destroy(rig->source);
+	close(rig->source_fd);
+	close(rig->local_fd);
+	rig->source_fd = relay_start_pair(connect_with(rig, &key, false), 5000, &rig->source, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	assert_int_equal(
+		door_attach_coded(rig->door, "memory", ends[1], decoding, 5000, soon(), NULL), 0);
+	rig->local_fd = ends[0];
+}
+
+/* A record of what comes back: of that kind, and n bytes. */
+static void read_back(int fd, enum back_kind kind, uint8_t *bytes, uint32_t n)
+{
+	uint8_t header[BACK_HEADER_SIZE];
+
+	assert_int_equal(read_all(fd, header, sizeof(header), NULL), 0);
+	assert_int_equal(header[0], kind);
+	assert_int_equal(get_be32(header) & 0xffffff, n);
+	assert_int_equal(read_all(fd, bytes, n, NULL), 0);
+}
+
+/*
+ * In the confined process: a disk's stream as it was, until something in it is wrong, and the offer
+ * of what is in an image, whose holes it finds.
+ */
 static void decodes_a_disk(void **test)
 {
 	struct disk_encoder *e = disk_encoder_create(&codec_defaults, NULL);
+	struct door_decoding decoding = {.disk = true, .held_count = 1, .offer_most = 100};
+	uint8_t back[OFFER_HEADER_SIZE + PAGE_MAC_SIZE];
 	static uint8_t said[300000], heard[sizeof(said)];
 	struct byte_queue coded = {0};
 	auto_error why = NULL;
 	struct rig rig;
-	int ends[2];
 
 	(void)test;
-	rig_open(&rig, false, false);
-	relay_destroy(rig.source);
-	close(rig.source_fd);
-	close(rig.local_fd);
-	rig.source_fd = relay_start_pair(connect_with(&rig, &key, false), 5000, &rig.source, NULL);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-	assert_int_equal(door_attach_coded_disk(rig.door, "memory", ends[1], 5000, soon(), NULL),
-			 0);
-	rig.local_fd = ends[0];
+	decoding.held[0].fd = memfd_create("image", MFD_CLOEXEC);
+	assert_int_equal(pwrite(decoding.held[0].fd, said, 4096, 50 * 4096), 4096);
+	assert_int_equal(ftruncate(decoding.held[0].fd, 1000 * 4096), 0);
+	open_coded(&rig, &decoding);
 	/* flags, and a request to write 290,000 bytes */
 	memcpy(said + 4, (uint8_t[]){0x25, 0x60, 0x95, 0x13, 0, 0, 0, 1}, 8);
 	put_be32(said + 28, 290000);
@@ -340,7 +367,11 @@ static void decodes_a_disk(void **test)
 		0);
 	assert_int_equal(read_all(rig.local_fd, heard, sizeof(heard) - 16, NULL), 0);
 	assert_memory_equal(heard, said, sizeof(heard) - 16);
-	check_flow(rig.local_fd, rig.source_fd);
+	read_back(rig.source_fd, BACK_OFFER, back, sizeof(back));
+	assert_int_equal(get_be32(back + 8), 1);
+	assert_int_equal(write_all(rig.local_fd, "reply", 5, NULL), 0);
+	read_back(rig.source_fd, BACK_ANSWER, back, 5);
+	assert_memory_equal(back, "reply", 5);
 	assert_int_equal(door_check(rig.door, "memory", NULL), 0);
 	assert_int_equal(write_all(rig.source_fd, "\377\0\0\0", 4, NULL), 0);
 	for (int i = 0; i < 300 && door_check(rig.door, "memory", &why) == 0; i++)
@@ -359,28 +390,22 @@ static void decodes_a_disk(void **test)
 static void offers_from_a_file(void **test)
 {
 	static uint8_t page[4096], offer[OFFER_HEADER_SIZE + 3 * PAGE_MAC_SIZE];
-	struct door_decoding decoding = {.guest_pages = 1000, .held_offset = 5, .held_pages = 3};
+	struct door_decoding decoding = {.guest_pages = 1000,
+					 .held = {{memfd_create("held", MFD_CLOEXEC), 5, 3}},
+					 .held_count = 1,
+					 .offer_most = 1000};
+	int held = decoding.held[0].fd;
 	struct page_mac *mac;
 	struct rig rig;
-	int ends[2];
 
 	(void)test;
-	rig_open(&rig, false, false);
-	relay_destroy(rig.source);
-	close(rig.source_fd);
-	close(rig.local_fd);
-	decoding.held_fd = memfd_create("held", MFD_CLOEXEC);
 	for (int i = 0; i < 2; i++) { /* of the third there is nothing */
 		memset(page, i + 1, sizeof(page));
-		assert_int_equal(pwrite(decoding.held_fd, page, sizeof(page), 5 + i * 4096), 4096);
+		assert_int_equal(pwrite(held, page, sizeof(page), 5 + i * 4096), 4096);
 	}
-	rig.source_fd = relay_start_pair(connect_with(&rig, &key, false), 5000, &rig.source, NULL);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-	assert_int_equal(
-		door_attach_coded(rig.door, "memory", ends[1], &decoding, 5000, soon(), NULL), 0);
-	rig.local_fd = ends[0];
-	assert_int_equal(fcntl(decoding.held_fd, F_GETFD), -1); /* taken over */
-	assert_int_equal(read_all(rig.source_fd, offer, sizeof(offer), NULL), 0);
+	open_coded(&rig, &decoding);
+	assert_int_equal(fcntl(held, F_GETFD), -1); /* taken over */
+	read_back(rig.source_fd, BACK_OFFER, offer, sizeof(offer));
 	assert_int_equal(get_be32(offer), OFFER_MAGIC);
 	assert_int_equal(get_be32(offer + 8), 3);
 	mac = page_mac_create(offer + 16, NULL);
