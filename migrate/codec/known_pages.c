@@ -76,8 +76,7 @@ static int take_header(struct known_pages *k, struct error **err)
 				 OFFER_VERSION);
 	k->pages = get_be32(p + 8);
 	if (k->pages > k->most)
-		return error_set(err, EPROTO,
-				 "offer of pages: found %u, expected at most %" PRIu64,
+		return error_set(err, EPROTO, "offer of pages: found %u, expected at most %" PRIu64,
 				 k->pages, k->most);
 	k->begun = true;
 	if (k->pages == 0)

@@ -570,8 +570,7 @@ static void test_hostile_references(void **unused)
 {
 	(void)unused;
 	REFUSE(true, 0, "page 300 of what is here, of which 300", SHAPE_KNOWN, 0xd8, 0x04);
-	REFUSE(true, FLAG_LEARN, "page 300 of what is here, of which 300", SHAPE_KNOWN, 0xd8,
-	       0x04);
+	REFUSE(true, FLAG_LEARN, "page 300 of what is here, of which 300", SHAPE_KNOWN, 0xd8, 0x04);
 	REFUSE(true, 0, "page 18446744073709551615", SHAPE_KNOWN, 0x01);
 	REFUSE(true, 0, "operations end", SHAPE_KNOWN);
 	REFUSE(true, 0, "for a unit of 8 pieces", SHAPE_KNOWN | OP_PIECES, 8, 0);
