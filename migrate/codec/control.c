@@ -113,6 +113,12 @@ static void scale_ratio(struct estimate *e, double exponent)
 	e->ratio = clamp(pow(e->ratio, exponent), RATIO_LEAST, RATIO_MOST);
 }
 
+static bool same_method(unsigned a, unsigned b)
+{
+	return ways[a].way.payload.method == ways[b].way.payload.method &&
+	       ways[a].way.learn == ways[b].way.learn;
+}
+
 void codec_control_note(struct codec_control *c, const struct control_sample *sample)
 {
 	const struct estimate now = c->estimates[c->way];
@@ -121,6 +127,7 @@ void codec_control_note(struct codec_control *c, const struct control_sample *sa
 
 	if (sample->in == 0)
 		return;
+	part = fmax(part, in / (CONTROL_PRIOR + (double)c->used_since + in));
 	c->used_since += sample->in;
 	c->used[c->way].in += sample->in;
 	c->used[c->way].out += sample->out;
@@ -130,10 +137,9 @@ void codec_control_note(struct codec_control *c, const struct control_sample *sa
 	ratio = clamp((double)sample->out / in, RATIO_LEAST, RATIO_MOST);
 	ratio = clamp(now.ratio * drift(now.ratio, ratio, part), RATIO_LEAST, RATIO_MOST);
 	for (unsigned i = 0; i < CONTROL_WAYS; i++) {
-		if (new &&i != c->way)
-			continue;
-		scale_time(&c->estimates[i], front, payload);
-		if (i != WAY_RAW && c->way != WAY_RAW)
+		if (!new || i == c->way)
+			scale_time(&c->estimates[i], front, payload);
+		if ((!new || same_method(i, c->way)) && i != WAY_RAW && c->way != WAY_RAW)
 			scale_ratio(&c->estimates[i], log(ratio) / log(now.ratio));
 	}
 }
@@ -153,7 +159,7 @@ double codec_control_time(const struct codec_control *c, enum control_way way)
 	if (c->link <= 0)
 		return 0;
 	link = c->estimates[way].ratio / c->link;
-	return coder > link ? coder : link;
+	return cbrt(coder * coder * coder + link * link * link);
 }
 
 static enum control_way best_way(const struct codec_control *c)
@@ -166,19 +172,25 @@ static enum control_way best_way(const struct codec_control *c)
 	return best;
 }
 
+/* Is the best way enough better? */
+static bool may_change(const struct codec_control *c, enum control_way best, int64_t now_ns)
+{
+	double now = codec_control_time(c, c->way);
+	double gain = 1 - codec_control_time(c, best) / now;
+
+	if (now > codec_control_time(c, WAY_RAW) || (best < c->way && gain > CONTROL_LEAP))
+		return true;
+	return gain >= CONTROL_GAIN && (!c->changed || now_ns - c->changed_ns >= CONTROL_DWELL_NS);
+}
+
 enum control_way codec_control_choose(struct codec_control *c, int64_t now_ns)
 {
 	enum control_way best;
-	double now, raw;
 
 	if (c->link <= 0)
 		return c->way;
 	best = best_way(c);
-	now = codec_control_time(c, c->way);
-	raw = codec_control_time(c, WAY_RAW);
-	if (best == c->way ||
-	    (now <= raw && (codec_control_time(c, best) > now * (1 - CONTROL_GAIN) ||
-			    (c->changed && now_ns - c->changed_ns < CONTROL_DWELL_NS))))
+	if (best == c->way || !may_change(c, best, now_ns))
 		return c->way;
 	c->way = best;
 	c->changed = true;

@@ -12,31 +12,38 @@
  * Which way of coding is the fastest now. Coder and link work at the same time, so a byte of
  * content takes
  *
- *	t = max(f, p / lanes, r / link)	with several lanes, each of which is a thread,
- *	t = max(f + p, r / link)	with one, which the front does itself,
+ *	t = (c^3 + (r / link)^3)^(1/3)
+ *	c = max(f, p / lanes)	with several lanes, each of which is a thread,
+ *	c = f + p		with one, which the front does itself,
  *
  * seconds: f what the front takes for it, p what the payload's coder does, r what is left of it.
- * f and p are by the clock, so what else the machine does with its cores is in them: on a busy one
- * a coder that would have kept up, had it a core of its own, does not. The way with the least t is
- * taken; where the link is faster than any coder that is the one that does nothing. (VM handoff
- * picks a mode by the same two rates every 5 s; a sum in place of the maximum would be for one
- * thread that codes and sends in turn.)
+ * That is the larger of both, and 26 % more where they are alike: contents vary, and then each
+ * waits for the other in turn. f and p are by the clock, so what else the machine does with its
+ *cores is in them: on a busy one a coder that would have kept up, had it a core of its own, does
+ *not. The way with the least t is taken; where the link is faster than any coder that is the one
+ *that does nothing. (VM handoff picks a mode by the same two rates every 5 s; a sum in place of the
+ *maximum would be for one thread that codes and sends in turn.)
  *
  * f, p and r are measured while a way is in use, exponentially smoothed over CONTROL_SMOOTH bytes
- * of content. Of the ways that are not in use no more is known than how they stood to this one:
- * what is measured to be slower than it was scales f and p of all, and a change of r their
+ * of content, over fewer after a change of the way (what was thought of it before weighs as much as
+ * CONTROL_PRIOR bytes). Of the ways that are not in use no more is known than how they stood to
+ *this one: what is measured to be slower than it was scales f and p of all, and a change of r their
  * logarithms of r alike, since incompressible content is so for everyone. What the first
  * CONTROL_SMOOTH bytes after a change of the way show is taken for this way's own, not for a change
- * of the world: else two ways of which too much is expected would take turns. At first they are as
- * bench-codec found them.
+ * of the world: else two ways of which too much is expected would take turns. But their r is that
+ * of all levels of one method: which of them leaves less is known, and content that happened to be
+ * easy while a level was in use says nothing for it. At first all are as bench-codec found them.
  *
  * A way is left for one that is CONTROL_GAIN faster, no sooner than CONTROL_DWELL_NS after the last
- * change; at once when it is slower than raw. So noise of less than that changes nothing.
+ * change; at once for a weaker one that is CONTROL_LEAP faster, or when it is slower than raw. So
+ * noise of less than that changes nothing.
  *
  * Arithmetic; O(ways). Not thread-safe.
  */
 #define CONTROL_SMOOTH	 (16u << 20)
+#define CONTROL_PRIOR	 (4u << 20)
 #define CONTROL_GAIN	 0.1
+#define CONTROL_LEAP	 0.3
 #define CONTROL_DWELL_NS 2000000000ll
 
 enum control_way {

@@ -78,7 +78,7 @@ static void test_links(void **unused)
 		enum control_way least, most;
 	} cases[] = {
 		{0.5 * MB, WAY_ZSTD_6, WAY_ZSTD_13}, {3 * MB, WAY_ZSTD_6, WAY_ZSTD_13},
-		{25 * MB, WAY_ZSTD_3, WAY_ZSTD_9},   {125 * MB, WAY_ZSTD_1, WAY_ZSTD_3},
+		{25 * MB, WAY_ZSTD_1, WAY_ZSTD_6},   {125 * MB, WAY_ZSTD_1, WAY_ZSTD_3},
 		{1250 * MB, WAY_CACHE, WAY_CACHE},   {20000 * MB, WAY_RAW, WAY_RAW},
 	};
 
@@ -143,11 +143,53 @@ static void test_lanes(void **unused)
 		const struct truth truth = {1 + 3 * i, 1, 1, 0.03};
 		int64_t now = 0;
 
-		live(c, &truth, 60 * MB, 30, &now);
+		live(c, &truth, 20 * MB, 30, &now);
 		way[i] = present(c);
 		codec_control_destroy(c);
 	}
 	assert_true(way[1] > way[0]);
+}
+
+/* A level that turns out to be too slow is left at once, not after the time between changes. */
+static void test_leap(void **unused)
+{
+	struct codec_control *c = codec_control_create(1, WAY_ZSTD_13, NULL);
+	const struct control_sample easy = {4 << 20, 1 << 20, 0.001, 0.006};
+	const struct control_sample slow = {4 << 20, 1 << 20, 0.4, 2};
+	int64_t now = 100 * SECOND;
+	enum control_way strong;
+
+	(void)unused;
+	codec_control_set_link(c, 1 * MB);
+	codec_control_note(c, &easy);
+	strong = codec_control_choose(c, now);
+	assert_true(strong >= WAY_ZSTD_6);
+	codec_control_set_link(c, 10 * MB);
+	codec_control_note(c, &slow);
+	assert_true(codec_control_choose(c, now + SECOND / 10) < strong);
+	codec_control_destroy(c);
+}
+
+/* Content that is easy while a level is new is so for its siblings, too: it proves nothing for it.
+ */
+static void test_easy_content(void **unused)
+{
+	struct codec_control *c = codec_control_create(1, WAY_ZSTD_13, NULL);
+	struct control_sample sample = {4 << 20, 4 << 18, 0.001, 0.006};
+	double before, after;
+	enum control_way way;
+
+	(void)unused;
+	codec_control_set_link(c, 1 * MB);
+	codec_control_note(c, &sample);
+	way = codec_control_choose(c, 100 * SECOND);
+	assert_true(way > WAY_ZSTD_1);
+	before = codec_control_time(c, way) / codec_control_time(c, WAY_ZSTD_1);
+	sample.out /= 4;
+	codec_control_note(c, &sample);
+	after = codec_control_time(c, way) / codec_control_time(c, WAY_ZSTD_1);
+	assert_true(after > 0.8 * before && after < 1.2 * before);
+	codec_control_destroy(c);
 }
 
 /*
@@ -201,6 +243,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_links),	    cmocka_unit_test(test_noise),
 		cmocka_unit_test(test_follows),	    cmocka_unit_test(test_lanes),
+		cmocka_unit_test(test_leap),	    cmocka_unit_test(test_easy_content),
 		cmocka_unit_test(test_no_flapping), cmocka_unit_test(test_unknown_link),
 	};
 
