@@ -36,7 +36,7 @@ bool page_sample_add(struct page_sample *sample, uint64_t page);
 
 static inline bool page_sample_has(const struct page_sample *sample, uint64_t page)
 {
-	return sample->in[page / 64] >> page % 64 & 1;
+	return sample->in && (sample->in[page / 64] >> page % 64 & 1);
 }
 
 /* hits of n, as a share, and a standard error more. n 0: 1. */
