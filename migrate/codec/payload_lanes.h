@@ -23,7 +23,7 @@
  * docs/design/codec.md has what that costs.
  *
  * Memory: of each lane a coder's (payload.h), and PAYLOAD_BATCHES batches twice. One thread uses
- *it.
+ * it.
  */
 struct payload_lanes;
 

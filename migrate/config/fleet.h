@@ -69,6 +69,8 @@ struct fleet_checkpoints {
 	int64_t age_ns; /* older ones are removed */
 };
 
+#define FLEET_IMAGES_MOST 6
+
 struct fleet {
 	struct fleet_host *hosts;
 	size_t host_count;

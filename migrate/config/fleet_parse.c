@@ -14,7 +14,6 @@
 
 #define ENTRIES_MOST 1024
 #define BRIDGES_MOST 64
-#define IMAGES_MOST  6 /* what is offered beside them is a file, too: HELD_FILES_MOST */
 
 #define DEFAULT_SSH_PORT  22
 #define DEFAULT_HOLD_NS	  (60 * NS_PER_SEC)
@@ -203,7 +202,7 @@ static int read_fleet(const struct yaml_node *root, struct fleet *fleet, struct 
 						read_site};
 	static const struct yaml_items paths = {YAML_MAP, ENTRIES_MOST, sizeof(struct fleet_path),
 						read_path};
-	static const struct yaml_items images = {YAML_LIST, IMAGES_MOST, sizeof(char *),
+	static const struct yaml_items images = {YAML_LIST, FLEET_IMAGES_MOST, sizeof(char *),
 						 read_base_image};
 	static const struct yaml_field fields[] = {
 		YAML_ITEMS(struct fleet, hosts, host_count, "hosts", hosts, "a map of hosts"),

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "migrate/hop/destination_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
 #define LOG_MODULE "destination"
@@ -75,6 +75,8 @@ void destination_keep_old_disks(struct destination *d, const uint64_t *sizes)
 
 /* ---- Both ---- */
 
+static_assert(1 + FLEET_IMAGES_MOST <= HELD_FILES_MOST, "a checkpoint or a disk, and all images");
+
 static void add(struct door_decoding *decoding, int fd, uint64_t offset, uint32_t pages)
 {
 	decoding->held[decoding->held_count++] = (struct held_file){fd, offset, pages};
@@ -90,10 +92,8 @@ static void add_base_images(const struct destination *d, struct door_decoding *d
 
 		if (fd < 0)
 			log_warn("a base image is not of use: %s", error_text(why));
-		else if (decoding->held_count < HELD_FILES_MOST)
-			add(decoding, fd, 0, 0);
 		else
-			close(fd);
+			add(decoding, fd, 0, 0);
 	}
 }
 

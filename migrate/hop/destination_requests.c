@@ -81,6 +81,7 @@ int destination_relay(struct destination *d, const char *channel,
 
 int destination_memory(struct destination *d, const json_t *request, struct error **err)
 {
+	bool coded = json_is_true(json_object_get(request, "coded"));
 	struct door_decoding decoding = {0};
 	char path[PATH_MAX];
 	int fd;
@@ -91,13 +92,10 @@ int destination_memory(struct destination *d, const json_t *request, struct erro
 	fd = local_connect(path, err);
 	if (fd < 0)
 		return -1;
-	if (json_is_true(json_object_get(request, "coded"))) {
+	if (coded)
 		destination_know_memory(d, &decoding);
-		if (destination_relay(d, "memory", &decoding, fd, err) < 0)
-			return -1;
-	} else if (destination_relay(d, "memory", NULL, fd, err) < 0) {
+	if (destination_relay(d, "memory", coded ? &decoding : NULL, fd, err) < 0)
 		return -1;
-	}
 	return fault_point("memory-copy", err);
 }
 

@@ -155,7 +155,7 @@ static void test_leap(void **unused)
 {
 	struct codec_control *c = codec_control_create(1, WAY_ZSTD_13, NULL);
 	const struct control_sample easy = {4 << 20, 1 << 20, 0.001, 0.006};
-	const struct control_sample slow = {4 << 20, 1 << 20, 0.4, 2};
+	const struct control_sample slow = {4 << 20, 1 << 20, 0.002, 0.25};
 	int64_t now = 100 * SECOND;
 	enum control_way strong;
 
