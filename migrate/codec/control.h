@@ -21,14 +21,14 @@
  * waits for the other in turn. f and p are by the clock, so what else the machine does with its
  * cores is in them: on a busy one a coder that would have kept up, had it a core of its own, does
  * not. The way with the least t is taken; where the link is faster than any coder that is the one
- * that does nothing. (VM handoff picks a mode by the same two rates every 5 s; a sum in place of the
- * maximum would be for one thread that codes and sends in turn.)
+ * that does nothing. (VM handoff picks a mode by the same two rates every 5 s; a sum in place of
+ * the maximum would be for one thread that codes and sends in turn.)
  *
  * f, p and r are measured while a way is in use, exponentially smoothed over CONTROL_SMOOTH bytes
  * of content, over fewer after a change of the way (what was thought of it before weighs as much as
  * CONTROL_PRIOR bytes). Of the ways that are not in use no more is known than how they stood to
- * this one: what is measured to be slower than it was scales f and p of all, and a change of r their
- * logarithms of r alike, since incompressible content is so for everyone. What the first
+ * this one: what is measured to be slower than it was scales f and p of all, and a change of r
+ * their logarithms of r alike, since incompressible content is so for everyone. What the first
  * CONTROL_SMOOTH bytes after a change of the way show is taken for this way's own, not for a change
  * of the world: else two ways of which too much is expected would take turns. But their r is that
  * of all levels of one method: which of them leaves less is known, and content that happened to be

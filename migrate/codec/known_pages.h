@@ -11,8 +11,8 @@
 /*
  * Pages, or blocks of a disk, that the decoder's end has from elsewhere: a checkpoint of the
  * guest's last stay, the disk that it left then, base images. It offers their digests (page_mac.h),
- * and where the encoder has a page of that digest, a reference is sent in its place, whatever number
- * the page had there.
+ * and where the encoder has a page of that digest, a reference is sent in its place, whatever
+ * number the page had there.
  *
  * The offer comes on the way back (way_back.h). Integers are big-endian:
  *
